@@ -1,0 +1,308 @@
+"""Every key there is, with Flink's names; ours where Flink has none. The documentation's table is made from this one."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple, TypeVar
+
+from .option import (
+    ConfigOption,
+    Form,
+    boolean,
+    choice,
+    duration,
+    integer,
+    integer_or_infinite,
+    number,
+    text,
+    texts,
+)
+
+T = TypeVar("T")
+
+OPTIONS: Final[dict[str, ConfigOption[Any]]] = {}
+"""All known options by key."""
+
+
+def _option(key: str, default: T, form: Form[T], description: str) -> ConfigOption[T]:
+    option = OPTIONS[key] = ConfigOption(key, default, form, description)
+    return option
+
+
+def _maybe(form: Form[T]) -> Form[T | None]:
+    """A form for options whose default is None: not set."""
+    return form  # type: ignore[return-value]  # parses to T; only the default is None
+
+
+PARALLELISM_DEFAULT: Final = _option(
+    "parallelism.default",
+    1,
+    integer(1, 1 << 15, "4"),
+    "Subtasks of every operator that sets none itself. 1 may run inside the client process.",
+)
+PIPELINE_NAME: Final = _option(
+    "pipeline.name",
+    None,
+    _maybe(text("a name", "clickstream")),
+    "The job's name; that of execute() comes first.",
+)
+MAX_PARALLELISM: Final = _option(
+    "pipeline.max-parallelism",
+    None,
+    _maybe(integer(1, 1 << 15, "128")),
+    "Number of key groups, fixed for the life of the state. Unset: 128, or more for a parallelism above 85.",
+)
+AUTO_WATERMARK_INTERVAL: Final = _option(
+    "pipeline.auto-watermark-interval", 200, duration(1, "200 ms"), "How often sources emit watermarks."
+)
+OPERATOR_CHAINING: Final = _option(
+    "pipeline.operator-chaining.enabled", True, boolean(), "Fuse operators that may be into one chain."
+)
+BUFFER_TIMEOUT: Final = _option(
+    "execution.buffer-timeout.interval",
+    100,
+    duration(0, "100 ms"),
+    "How long a batch may wait for more records before it is sent on; 0 sends at once.",
+)
+RUNTIME_MODE: Final = _option(
+    "execution.runtime-mode",
+    "STREAMING",
+    choice("STREAMING", later=("BATCH", "AUTOMATIC")),
+    "How the job runs.",
+)
+LOCAL_AGGREGATION: Final = _option(
+    "execution.local-aggregation.enabled",
+    True,
+    boolean(),
+    "Combine window aggregates that have a merge, and reduces, before the exchange. Results are the same.",
+)
+
+CHECKPOINTING_INTERVAL: Final = _option(
+    "execution.checkpointing.interval",
+    None,
+    _maybe(duration(1, "10 s")),
+    "Time between the starts of two checkpoints. Unset: no checkpoints.",
+)
+CHECKPOINTING_TIMEOUT: Final = _option(
+    "execution.checkpointing.timeout",
+    600_000,
+    duration(1, "10 min"),
+    "A checkpoint that takes longer has failed.",
+)
+CHECKPOINTING_MIN_PAUSE: Final = _option(
+    "execution.checkpointing.min-pause",
+    0,
+    duration(0, "1 s"),
+    "Least time between the end of a checkpoint and the start of the next; more than 0 allows one at a time.",
+)
+MAX_CONCURRENT_CHECKPOINTS: Final = _option(
+    "execution.checkpointing.max-concurrent-checkpoints",
+    1,
+    Form("1 (several at the same time: in a later release)", "1", integer(1, 1).parse),
+    "Checkpoints that may be under way at the same time.",
+)
+TOLERABLE_FAILED_CHECKPOINTS: Final = _option(
+    "execution.checkpointing.tolerable-failed-checkpoints",
+    0,
+    integer(0, example="3"),
+    "Checkpoints that may fail in a row before the job does.",
+)
+CHECKPOINTING_DIR: Final = _option(
+    "execution.checkpointing.dir",
+    None,
+    _maybe(text("a folder or an fsspec URL", "s3://bucket/checkpoints")),
+    "Where checkpoints are stored: <dir>/<job id>/chk-<n>.",
+)
+NUM_RETAINED_CHECKPOINTS: Final = _option(
+    "execution.checkpointing.num-retained",
+    3,
+    integer(1, example="3"),
+    "Completed checkpoints that are kept. Flink keeps 1; older ones are what a damaged one is replaced by.",
+)
+CHECKPOINTING_MODE: Final = _option(
+    "execution.checkpointing.mode",
+    "EXACTLY_ONCE",
+    choice("EXACTLY_ONCE", "AT_LEAST_ONCE"),
+    "Whether a subtask with several inputs aligns them at barriers.",
+)
+EXTERNALIZED_CHECKPOINT_RETENTION: Final = _option(
+    "execution.checkpointing.externalized-checkpoint-retention",
+    "RETAIN_ON_CANCELLATION",
+    choice("RETAIN_ON_CANCELLATION", "DELETE_ON_CANCELLATION", "NO_EXTERNALIZED_CHECKPOINTS"),
+    "What becomes of the checkpoints of a job that is cancelled. Flink's default keeps none; here nothing is deleted unasked.",
+)
+SAVEPOINT_PATH: Final = _option(
+    "execution.savepoint.path",
+    None,
+    _maybe(text("the folder of a checkpoint or savepoint", "/data/checkpoints/5f2a/chk-17")),
+    "Start from this checkpoint or savepoint.",
+)
+SAVEPOINT_IGNORE_UNCLAIMED_STATE: Final = _option(
+    "execution.savepoint.ignore-unclaimed-state",
+    False,
+    boolean(),
+    "Start although the savepoint holds state of operators that the program no longer has; that state is dropped.",
+)
+
+STATE_BACKEND: Final = _option(
+    "state.backend.type",
+    "hashmap",
+    choice("hashmap", "rocksdb"),
+    "Where keyed state lives: in memory, or on local disk with incremental checkpoints.",
+)
+ROCKSDB_CACHE_ENTRIES: Final = _option(
+    "state.backend.rocksdb.cache.entries",
+    200_000,
+    integer(1, example="200000"),
+    "Deserialised entries of each operator's state that a worker keeps in memory.",
+)
+
+RESTART_STRATEGY: Final = _option(
+    "restart-strategy.type",
+    None,
+    _maybe(
+        choice(
+            "none",
+            "fixed-delay",
+            "exponential-delay",
+            also={
+                "off": "none",
+                "disable": "none",
+                "fixeddelay": "fixed-delay",
+                "exponentialdelay": "exponential-delay",
+            },
+            later=("failure-rate",),
+        )
+    ),
+    "What happens after a failure. Unset: exponential-delay with checkpoints, none without.",
+)
+FIXED_DELAY_ATTEMPTS: Final = _option(
+    "restart-strategy.fixed-delay.attempts",
+    1,
+    integer_or_infinite(1),
+    "Restarts before the job fails for good.",
+)
+FIXED_DELAY_DELAY: Final = _option(
+    "restart-strategy.fixed-delay.delay", 1_000, duration(0, "1 s"), "Pause before each restart."
+)
+EXPONENTIAL_INITIAL_BACKOFF: Final = _option(
+    "restart-strategy.exponential-delay.initial-backoff",
+    1_000,
+    duration(1, "1 s"),
+    "Pause before the first restart.",
+)
+EXPONENTIAL_MAX_BACKOFF: Final = _option(
+    "restart-strategy.exponential-delay.max-backoff",
+    60_000,
+    duration(1, "1 min"),
+    "The longest pause.",
+)
+EXPONENTIAL_MULTIPLIER: Final = _option(
+    "restart-strategy.exponential-delay.backoff-multiplier",
+    1.5,
+    number(1, float("inf"), "1.5"),
+    "How much longer each pause is than the one before.",
+)
+EXPONENTIAL_RESET_THRESHOLD: Final = _option(
+    "restart-strategy.exponential-delay.reset-backoff-threshold",
+    3_600_000,
+    duration(1, "1 h"),
+    "A job that ran this long without a failure starts again with the first pause.",
+)
+EXPONENTIAL_JITTER: Final = _option(
+    "restart-strategy.exponential-delay.jitter-factor",
+    0.1,
+    number(0, 1, "0.1"),
+    "The part of a pause that chance adds or takes away.",
+)
+EXPONENTIAL_ATTEMPTS: Final = _option(
+    "restart-strategy.exponential-delay.attempts-before-reset-backoff",
+    None,
+    integer_or_infinite(1),
+    "Restarts, counted since the last reset, before the job fails for good.",
+)
+
+HEARTBEAT_INTERVAL: Final = _option(
+    "heartbeat.interval",
+    1_000,
+    duration(1, "1 s"),
+    "How often the JobManager and workers say that they live.",
+)
+HEARTBEAT_TIMEOUT: Final = _option(
+    "heartbeat.timeout", 30_000, duration(1, "30 s"), "Silence after which a worker counts as lost."
+)
+TASK_MANAGER_MODE: Final = _option(
+    "taskmanager.mode",
+    "auto",
+    choice("auto", "embedded", "process"),
+    "Where subtasks run: inside the client process, in worker processes, or embedded at parallelism 1 and in processes above.",
+)
+BATCH_SIZE: Final = _option(
+    "taskmanager.batch-size",
+    1_024,
+    integer(1, 1 << 20, "1024"),
+    "The most records that travel in one batch.",
+)
+CREDITS_PER_CHANNEL: Final = _option(
+    "taskmanager.network.credits-per-channel",
+    4,
+    integer(1, 1 << 16, "4"),
+    "Batches that may be under way in a channel before its receiver has taken one.",
+)
+TMP_DIRS: Final = _option(
+    "io.tmp.dirs",
+    (),
+    texts("folders, with commas between them", "/data1/tmp, /data2/tmp"),
+    "Where local state lives. Unset: the machine's folder for temporary files.",
+)
+
+
+class OptionRow(NamedTuple):
+    """A row of the documentation's table."""
+
+    key: str
+    default: str
+    expected: str
+    environment: str
+    description: str
+
+
+def describe_options() -> list[OptionRow]:
+    """The documentation's table, in the order of this module."""
+    return [
+        OptionRow(
+            option.key,
+            "(unset)"
+            if option.default in (None, ()) and option.form.example != "infinite"
+            else option.form.write(option.default),
+            option.form.expected,
+            environment_name(option.key),
+            option.description,
+        )
+        for option in OPTIONS.values()
+    ]
+
+
+def environment_name(key: str) -> str:
+    """The environment variable of a key.
+
+    >>> environment_name("state.backend.type")
+    'MILLSTREAM_STATE_BACKEND_TYPE'
+    """
+    return "MILLSTREAM_" + key.upper().replace(".", "_").replace("-", "_")
+
+
+LEGACY_KEYS: Final = {
+    "state.backend": STATE_BACKEND.key,
+    "state.checkpoints.dir": CHECKPOINTING_DIR.key,
+    "state.checkpoints.num-retained": NUM_RETAINED_CHECKPOINTS.key,
+    "restart-strategy": RESTART_STRATEGY.key,
+    "execution.checkpointing.externalized-checkpoint-retention-mode": EXTERNALIZED_CHECKPOINT_RETENTION.key,
+    "execution.checkpointing.externalized-checkpoint-cleanup": EXTERNALIZED_CHECKPOINT_RETENTION.key,
+    "execution.buffer-timeout": BUFFER_TIMEOUT.key,
+    "pipeline.operator-chaining": OPERATOR_CHAINING.key,
+    "parallelism": PARALLELISM_DEFAULT.key,
+    "env.parallelism": PARALLELISM_DEFAULT.key,
+    "taskmanager.tmp.dirs": TMP_DIRS.key,
+    "execution.savepoint-path": SAVEPOINT_PATH.key,
+}
+"""Spellings of Flink 1.x, and near ones, with today's."""

@@ -1,0 +1,54 @@
+"""Types of records, keys and state, and their exact encodings.
+
+Start reading at `info.py` (what a type is), then `exact.py` (the bytes) and `keys.py` (canonical keys).
+"""
+
+from __future__ import annotations
+
+from .basic import BasicTypeInfo as BasicTypeInfo
+from .basic import EnumTypeInfo as EnumTypeInfo
+from .basic import RecordTypeInfo as RecordTypeInfo
+from .classes import class_name as class_name
+from .classes import register_classes as register_classes
+from .composite import CollectionTypeInfo as CollectionTypeInfo
+from .composite import MapTypeInfo as MapTypeInfo
+from .composite import OptionalTypeInfo as OptionalTypeInfo
+from .composite import RowTypeInfo as RowTypeInfo
+from .composite import TupleTypeInfo as TupleTypeInfo
+from .copying import copy_value as copy_value
+from .excerpt import excerpt as excerpt
+from .factories import Types as Types
+from .inference import as_type as as_type
+from .inference import infer_type as infer_type
+from .info import GENERIC as GENERIC
+from .info import Serializer as Serializer
+from .info import TypeInformation as TypeInformation
+from .key_encoder import KeyEncoder as KeyEncoder
+from .keys import InvalidKeyError as InvalidKeyError
+from .row import Row as Row
+from .row import RowKind as RowKind
+
+__all__ = [
+    "GENERIC",
+    "BasicTypeInfo",
+    "CollectionTypeInfo",
+    "EnumTypeInfo",
+    "InvalidKeyError",
+    "KeyEncoder",
+    "MapTypeInfo",
+    "OptionalTypeInfo",
+    "RecordTypeInfo",
+    "Row",
+    "RowKind",
+    "RowTypeInfo",
+    "Serializer",
+    "TupleTypeInfo",
+    "TypeInformation",
+    "Types",
+    "as_type",
+    "class_name",
+    "copy_value",
+    "excerpt",
+    "infer_type",
+    "register_classes",
+]

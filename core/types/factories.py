@@ -1,0 +1,209 @@
+"""`Types`: how users write types down, with PyFlink's names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from ..errors import JobDefinitionError
+from ..time import Instant
+from .basic import BasicTypeInfo, CharTypeInfo, floating, integer
+from .composite import CollectionTypeInfo, MapTypeInfo, RowTypeInfo, TupleTypeInfo
+from .info import GENERIC, PickledBytesTypeInfo, TypeInformation
+
+_STRING: Final = BasicTypeInfo[str]("STRING", frozenset({str}))
+_BYTES: Final = BasicTypeInfo[bytes]("PRIMITIVE_ARRAY(BYTE)", frozenset({bytes}))
+_BOOLEAN: Final = BasicTypeInfo[bool]("BOOLEAN", frozenset({bool}))
+_BYTE: Final = integer("BYTE", 8)
+_SHORT: Final = integer("SHORT", 16)
+_INT: Final = integer("INT", 32)
+_LONG: Final = integer("LONG", 64)
+_BIG_INT: Final = integer("BIG_INT", None)
+_FLOAT: Final = floating("FLOAT")
+_DOUBLE: Final = floating("DOUBLE")
+_CHAR: Final = CharTypeInfo()
+_BIG_DEC: Final = BasicTypeInfo[Decimal]("BIG_DEC", frozenset({Decimal}))
+_INSTANT: Final = BasicTypeInfo[Instant]("INSTANT", frozenset({Instant}))
+_SQL_DATE: Final = BasicTypeInfo[date]("SQL_DATE", frozenset({date}))
+_SQL_TIME: Final = BasicTypeInfo[time]("SQL_TIME", frozenset({time}))
+_SQL_TIMESTAMP: Final = BasicTypeInfo[datetime]("SQL_TIMESTAMP", frozenset({datetime}))
+_PICKLED: Final = PickledBytesTypeInfo()
+
+TIMEDELTA: Final = BasicTypeInfo[timedelta]("TIMEDELTA", frozenset({timedelta}))
+"""For type hints; PyFlink has no name for it."""
+
+UUID_TYPE: Final = BasicTypeInfo[UUID]("UUID", frozenset({UUID}))
+"""As TIMEDELTA."""
+
+_PRIMITIVES: Final = (_BOOLEAN, _BYTE, _SHORT, _INT, _LONG, _FLOAT, _DOUBLE, _CHAR)
+
+
+class Types:
+    """The types that a program can declare.
+
+    Values are checked where they are encoded (between workers and in state), not at every step: an integer that is too large
+    or a string in a LONG stream is an error there.
+
+    >>> Types.TUPLE([Types.STRING(), Types.LONG()])
+    TUPLE(STRING, LONG)
+    """
+
+    @staticmethod
+    def STRING() -> TypeInformation[str]:
+        """Strings."""
+        return _STRING
+
+    @staticmethod
+    def BOOLEAN() -> TypeInformation[bool]:
+        """True and False."""
+        return _BOOLEAN
+
+    @staticmethod
+    def BYTE() -> TypeInformation[int]:
+        """Integers of 8 bits, signed."""
+        return _BYTE
+
+    @staticmethod
+    def SHORT() -> TypeInformation[int]:
+        """Integers of 16 bits, signed."""
+        return _SHORT
+
+    @staticmethod
+    def INT() -> TypeInformation[int]:
+        """Integers of 32 bits, signed."""
+        return _INT
+
+    @staticmethod
+    def LONG() -> TypeInformation[int]:
+        """Integers of 64 bits, signed. What the type hint `int` stands for."""
+        return _LONG
+
+    @staticmethod
+    def FLOAT() -> TypeInformation[float]:
+        """Floating-point numbers. They keep double precision: nothing is rounded on the way."""
+        return _FLOAT
+
+    @staticmethod
+    def DOUBLE() -> TypeInformation[float]:
+        """Floating-point numbers of double precision. An `int` stays an `int`."""
+        return _DOUBLE
+
+    @staticmethod
+    def CHAR() -> TypeInformation[str]:
+        """Strings of one character."""
+        return _CHAR
+
+    @staticmethod
+    def BIG_INT() -> TypeInformation[int]:
+        """Integers of any size."""
+        return _BIG_INT
+
+    @staticmethod
+    def BIG_DEC() -> TypeInformation[Decimal]:
+        """`decimal.Decimal`."""
+        return _BIG_DEC
+
+    @staticmethod
+    def INSTANT() -> TypeInformation[Instant]:
+        """Moments: `Instant`."""
+        return _INSTANT
+
+    @staticmethod
+    def SQL_DATE() -> TypeInformation[date]:
+        """`datetime.date`."""
+        return _SQL_DATE
+
+    @staticmethod
+    def SQL_TIME() -> TypeInformation[time]:
+        """`datetime.time`."""
+        return _SQL_TIME
+
+    @staticmethod
+    def SQL_TIMESTAMP() -> TypeInformation[datetime]:
+        """`datetime.datetime`, with its time zone."""
+        return _SQL_TIMESTAMP
+
+    @staticmethod
+    def PICKLED_BYTE_ARRAY() -> TypeInformation[Any]:
+        """Anything cloudpickle can carry: slower, bound to the program's code, and reading it can run any code."""
+        return _PICKLED
+
+    @staticmethod
+    def PRIMITIVE_ARRAY(element_type: TypeInformation[Any]) -> TypeInformation[Any]:
+        """Lists of numbers or booleans; of BYTE: `bytes`.
+
+        Raises:
+            JobDefinitionError: another element type.
+        """
+        if element_type == _BYTE:
+            return _BYTES
+        return _array("PRIMITIVE_ARRAY", element_type, _PRIMITIVES)
+
+    @staticmethod
+    def BASIC_ARRAY(element_type: TypeInformation[Any]) -> TypeInformation[list[Any]]:
+        """Lists of numbers, booleans or strings.
+
+        Raises:
+            JobDefinitionError: another element type.
+        """
+        return _array("BASIC_ARRAY", element_type, (*_PRIMITIVES, _STRING))
+
+    @staticmethod
+    def OBJECT_ARRAY(element_type: TypeInformation[Any]) -> TypeInformation[list[Any]]:
+        """Lists of anything."""
+        return CollectionTypeInfo("OBJECT_ARRAY", list, element_type)
+
+    @staticmethod
+    def TUPLE(types: Sequence[TypeInformation[Any]]) -> TypeInformation[tuple[Any, ...]]:
+        """Tuples with a type for each field."""
+        return TupleTypeInfo(tuple(types))
+
+    @staticmethod
+    def LIST(element_type_info: TypeInformation[Any]) -> TypeInformation[list[Any]]:
+        """Lists with one type for all elements."""
+        return CollectionTypeInfo("LIST", list, element_type_info)
+
+    @staticmethod
+    def MAP(
+        key_type_info: TypeInformation[Any], value_type_info: TypeInformation[Any]
+    ) -> TypeInformation[dict[Any, Any]]:
+        """Dicts with one type for all keys and one for all values."""
+        return MapTypeInfo(key_type_info, value_type_info)
+
+    @staticmethod
+    def ROW(field_types: Sequence[TypeInformation[Any]]) -> RowTypeInfo:
+        """`Row`s with a type for each field; a field may be None."""
+        return RowTypeInfo(tuple(field_types))
+
+    @staticmethod
+    def ROW_NAMED(field_names: Sequence[str], field_types: Sequence[TypeInformation[Any]]) -> RowTypeInfo:
+        """`Row`s with a name and a type for each field; a field may be None.
+
+        Raises:
+            JobDefinitionError: not one name for each type.
+        """
+        if len(field_names) != len(field_types):
+            raise JobDefinitionError(
+                f"ROW_NAMED has {len(field_names)} field names and {len(field_types)} field types",
+                fix="give one name for each type",
+            )
+        return RowTypeInfo(tuple(field_types), tuple(field_names))
+
+    @staticmethod
+    def GENERIC() -> TypeInformation[Any]:
+        """Any plain data, kept exactly: what a stream has that declares nothing."""
+        return GENERIC
+
+
+def _array(
+    label: str, element: TypeInformation[Any], allowed: tuple[TypeInformation[Any], ...]
+) -> TypeInformation[Any]:
+    if element not in allowed:
+        raise JobDefinitionError(
+            f"{label} cannot hold {element.name}",
+            fix=f"use Types.OBJECT_ARRAY or one of {', '.join(t.name for t in allowed)}",
+        )
+    return CollectionTypeInfo(label, list, element)
