@@ -1,0 +1,73 @@
+"""Whether a program may start from a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..core.errors import CheckpointError, CheckpointFailureReason
+from .metadata import Metadata, OperatorDescription
+
+
+def check_compatible(
+    metadata: Metadata,
+    program: Sequence[OperatorDescription],
+    *,
+    path: str,
+    ignore_unclaimed_state: bool = False,
+) -> None:
+    """Nothing, if every piece of state in the checkpoint finds its operator in the program.
+
+    `path` of the checkpoint goes into the error. `ignore_unclaimed_state` lets state go whose operator is gone
+    (`execution.savepoint.ignore-unclaimed-state`).
+
+    Raises:
+        CheckpointError: INCOMPATIBLE, naming the operators of both and what can be done.
+    """
+    present = {operator.operator_id: operator for operator in program}
+    with_state = stateful_operator_ids(metadata)
+    unclaimed = [operator_id for operator_id in with_state if operator_id not in present]
+    if unclaimed and not ignore_unclaimed_state:
+        raise _unclaimed(metadata, unclaimed, program, path)
+    then = {operator.operator_id: operator for operator in metadata.operators}
+    for operator_id in with_state:
+        old, new = then.get(operator_id), present.get(operator_id)
+        if old is not None and new is not None and old.max_parallelism != new.max_parallelism:
+            raise CheckpointError(
+                CheckpointFailureReason.INCOMPATIBLE,
+                f"operator {new} has max parallelism {new.max_parallelism}, its state was written with"
+                f" {old.max_parallelism}: its keys belong to other key groups now",
+                where=path,
+                fix=f"set `pipeline.max-parallelism`, or set_max_parallelism of the operator, to {old.max_parallelism}",
+            )
+
+
+def stateful_operator_ids(metadata: Metadata) -> tuple[str, ...]:
+    """Operators that have anything to restore, in a stable order."""
+    found = {
+        operator_id
+        for operator_id, snapshots in metadata.states.items()
+        if any(snapshot.keyed or any(snapshot.lists.values()) for snapshot in snapshots)
+    }
+    return tuple(sorted(found | set(metadata.enumerators)))
+
+
+def _unclaimed(
+    metadata: Metadata, unclaimed: Sequence[str], program: Sequence[OperatorDescription], path: str
+) -> CheckpointError:
+    then = {operator.operator_id: str(operator) for operator in metadata.operators}
+    lost = ", ".join(then.get(operator_id, operator_id) for operator_id in unclaimed)
+    now = ", ".join(str(operator) for operator in program) or "none"
+    everything = len(unclaimed) == len(stateful_operator_ids(metadata))
+    guess = (
+        "it is a checkpoint of another program, or no operator has a uid and the program was changed"
+        if everything
+        else "an operator was removed, or one without a uid changed its place"
+    )
+    return CheckpointError(
+        CheckpointFailureReason.INCOMPATIBLE,
+        f"checkpoint {metadata.checkpoint_id} of job '{metadata.job_name}' holds state of operators that this program"
+        f" does not have: {lost}. The program has: {now}. So {guess}",
+        where=path,
+        fix="start the program that took it, give each stateful operator the uid it had, or drop that state with"
+        " -D execution.savepoint.ignore-unclaimed-state=true",
+    )

@@ -1,0 +1,48 @@
+"""The protocol between the checkpoint coordinator and the subtasks: here and nowhere else."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from ..state.handles import SubtaskSnapshot
+
+
+class _Message(msgspec.Struct, frozen=True, tag=True):
+    checkpoint_id: int
+
+
+class TriggerCheckpoint(_Message, frozen=True):
+    """To source subtasks: snapshot your position and emit a barrier."""
+
+    timestamp_ms: int
+
+
+class NotifyCheckpointComplete(_Message, frozen=True):
+    """To all subtasks: the checkpoint is durable, commit what it covers. May be lost; a later one covers earlier ones."""
+
+
+class NotifyCheckpointAborted(_Message, frozen=True):
+    """To all subtasks: the checkpoint will not complete. May be lost."""
+
+
+class AckCheckpoint(_Message, frozen=True):
+    """From a subtask: its part of the checkpoint is durable. Durations in ms, for statistics only."""
+
+    subtask: str
+    snapshot: SubtaskSnapshot
+    alignment_ms: int = 0
+    sync_ms: int = 0
+    async_ms: int = 0
+
+
+class DeclineCheckpoint(_Message, frozen=True):
+    """From a subtask: it cannot take this checkpoint."""
+
+    subtask: str
+    reason: str
+
+
+ToTask: TypeAlias = TriggerCheckpoint | NotifyCheckpointComplete | NotifyCheckpointAborted
+FromTask: TypeAlias = AckCheckpoint | DeclineCheckpoint

@@ -1,0 +1,67 @@
+"""Pointers to durable pieces of state: what acknowledgements and `_metadata` are made of. Versioned by adding fields last."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class FileRef(msgspec.Struct, frozen=True):
+    """A file under the checkpoint directory.
+
+    Attributes:
+        path: relative to the job's folder, `chk-<n>/...` for a file of one checkpoint, `shared/...` for one that several
+            checkpoints may refer to.
+        size: bytes.
+        checksum: `xxh3_128` of the content, hexadecimal; verified on every read.
+        shared: whether it lives in `shared/` and is reference-counted.
+    """
+
+    path: str
+    size: int
+    checksum: str
+    shared: bool
+
+
+class TableInfo(msgspec.Struct, frozen=True):
+    """How a state table was written, so that a restore can refuse what does not fit."""
+
+    name: str
+    table_id: int
+    routed_by: str
+    key_type: str
+    namespace_type: str
+    value_type: str
+
+
+class KeyedStateHandle(msgspec.Struct, frozen=True):
+    """The keyed state of one operator of one subtask at one checkpoint.
+
+    Attributes:
+        format: which backend's layout the files have (`heap-1`, `rocksdb-1`).
+        key_groups: first and last key group in it, both inclusive.
+        tables: what was in it.
+        files: local name to file; the format says what each is.
+    """
+
+    format: str
+    key_groups: tuple[int, int]
+    tables: tuple[TableInfo, ...]
+    files: dict[str, FileRef]
+
+
+class OperatorSnapshot(msgspec.Struct, frozen=True):
+    """The state of one operator of one subtask.
+
+    Attributes:
+        keyed: handles of keyed state: one after a snapshot, several when state is handed out at another parallelism.
+        lists: operator list state by name; its items are redistributed one by one.
+    """
+
+    keyed: tuple[KeyedStateHandle, ...] = ()
+    lists: dict[str, list[bytes]] = {}
+
+
+class SubtaskSnapshot(msgspec.Struct, frozen=True):
+    """All that a subtask contributes to a checkpoint, by operator id."""
+
+    operators: dict[str, OperatorSnapshot] = {}
