@@ -1,0 +1,143 @@
+"""What users declare keyed state with; names and arguments are PyFlink's.
+
+Types may be left out (then any plain value is kept exactly) and Python's own (`int`, `str`, `list[int]`) are as good as `Types.LONG()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+
+from ..core.errors import StateError
+from ..core.types import TypeInformation, Types, as_type
+
+T = TypeVar("T")
+K = TypeVar("K")
+IN = TypeVar("IN")
+IN_contra = TypeVar("IN_contra", contravariant=True)
+ACC = TypeVar("ACC")
+OUT = TypeVar("OUT")
+OUT_co = TypeVar("OUT_co", covariant=True)
+
+TypeHint: TypeAlias = TypeInformation[T] | type[T] | None
+"""A declared type, a Python type, or nothing."""
+
+
+class Reducer(Protocol[T]):
+    """An object that reduces, such as a `ReduceFunction`."""
+
+    def reduce(self, value1: T, value2: T, /) -> T:
+        """Both values as one."""
+
+
+class Aggregator(Protocol[IN_contra, ACC, OUT_co]):
+    """An object that aggregates, such as an `AggregateFunction`."""
+
+    def create_accumulator(self) -> ACC:
+        """What it begins with."""
+
+    def add(self, value: IN_contra, accumulator: ACC, /) -> ACC:
+        """The accumulator with one more value; may be the same object, changed."""
+
+    def get_result(self, accumulator: ACC, /) -> OUT_co:
+        """What the accumulator amounts to."""
+
+
+class StateDescriptor:
+    """Declares a state: its name, unique within the operator, and what it holds.
+
+    Args:
+        name: part of every checkpoint; a renamed state starts empty.
+        type_info: what is stored under one key.
+
+    Raises:
+        StateError: the name is empty or not a string.
+    """
+
+    def __init__(self, name: str, type_info: TypeInformation[Any]) -> None:
+        if type(name) is not str or not name:
+            what = f"a state needs a name, and {name!r} is none"
+            raise StateError(what, fix="write for example ValueStateDescriptor('total', int)")
+        self.name = name
+        self.type_info = type_info
+
+    def get_name(self) -> str:
+        """The name."""
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {self.type_info})"
+
+
+class ValueStateDescriptor(StateDescriptor, Generic[T]):
+    """One value per key.
+
+    >>> ValueStateDescriptor("total", int)
+    ValueStateDescriptor('total', LONG)
+    """
+
+    def __init__(self, name: str, value_type_info: TypeHint[T] = None) -> None:
+        super().__init__(name, as_type(value_type_info))
+
+
+class ListStateDescriptor(StateDescriptor, Generic[T]):
+    """A list of elements per key."""
+
+    def __init__(self, name: str, elem_type_info: TypeHint[T] = None) -> None:
+        self.elem_type_info: TypeInformation[T] = as_type(elem_type_info)
+        super().__init__(name, Types.LIST(self.elem_type_info))
+
+
+class MapStateDescriptor(StateDescriptor, Generic[K, T]):
+    """A map per key, whose entries are read and written one by one."""
+
+    def __init__(
+        self, name: str, key_type_info: TypeHint[K] = None, value_type_info: TypeHint[T] = None
+    ) -> None:
+        self.key_type_info: TypeInformation[K] = as_type(key_type_info)
+        self.value_type_info: TypeInformation[T] = as_type(value_type_info)
+        super().__init__(name, Types.MAP(self.key_type_info, self.value_type_info))
+
+
+class ReducingStateDescriptor(StateDescriptor, Generic[T]):
+    """One value per key, to which each added value is reduced.
+
+    Args:
+        name: as everywhere.
+        reduce_function: a function of two values, or an object with `reduce`.
+        type_info: what the values are.
+    """
+
+    def __init__(
+        self, name: str, reduce_function: Callable[[T, T], T] | Reducer[T], type_info: TypeHint[T] = None
+    ) -> None:
+        reduce = getattr(reduce_function, "reduce", reduce_function)
+        if not callable(reduce):
+            what = f"reducing state '{name}': {reduce_function!r} can neither be called nor has it a reduce method"
+            raise StateError(what, fix="pass a function of two values, or a ReduceFunction")
+        self.reduce: Callable[[T, T], T] = reduce
+        super().__init__(name, as_type(type_info))
+
+
+class AggregatingStateDescriptor(StateDescriptor, Generic[IN, ACC, OUT]):
+    """An accumulator per key, to which each value is added, and its result.
+
+    Args:
+        name: as everywhere.
+        agg_function: an `AggregateFunction`, or any object with its methods.
+        state_type_info: what the accumulator is.
+    """
+
+    def __init__(
+        self, name: str, agg_function: Aggregator[IN, ACC, OUT], state_type_info: TypeHint[ACC] = None
+    ) -> None:
+        missing = [
+            m
+            for m in ("create_accumulator", "add", "get_result")
+            if not callable(getattr(agg_function, m, None))
+        ]
+        if missing:
+            what = f"aggregating state '{name}': {agg_function!r} lacks {', '.join(missing)}"
+            raise StateError(what, fix="pass an AggregateFunction")
+        self.agg_function = agg_function
+        super().__init__(name, as_type(state_type_info))

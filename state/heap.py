@@ -1,0 +1,185 @@
+"""The heap backend (`hashmap`): state lives in dicts, snapshots are whole and written from a frozen layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any, Final, NamedTuple
+
+from .backend import BackendContext, BackendStatistics, CheckpointStreams, TableDescriptor
+from .exclusive_names import exclusive_name
+from .handles import KeyedStateHandle, TableInfo
+from .heap_table import HeapStateMap, HeapTable
+from .routing import GroupCache, foreign_group, routing_encoder
+from .snapshot_format import FORMAT, Block, BlockCodec, Run, read_blocks, write_blocks
+from .table_registry import TableRegistry, require_format
+
+_FILE: Final = "state"  # the one local name in `KeyedStateHandle.files`
+
+_MERGE_STEP_ENTRIES: Final = 8192
+"""Entries merged per batch after a snapshot, about a millisecond's worth; doubles each time, so that it ends whatever the
+job does meanwhile."""
+
+
+class HeapBackend:
+    """Keyed state in this process's memory. Implements `KeyedStateBackend`.
+
+    INVARIANT H2: between `snapshot` and `release` nothing that the frozen layer refers to is changed: maps are stood before,
+    mutable values are copied before they are handed out. Kept by: tests/state/backend_suite.py::StateBackendSuite.
+    """
+
+    def __init__(self, context: BackendContext) -> None:
+        require_format(context.restored, FORMAT, context.operator, "hashmap")
+        self._context = context
+        self._registry = TableRegistry(
+            context.operator, (info for handle in context.restored for info in handle.tables)
+        )
+        self._tables: dict[str, HeapTable] = {}
+        self._unopened: dict[str, list[Block]] = {}
+        self._pending: HeapSnapshot | None = None
+        self._merge_step = 0  # 0: nothing to merge
+        for handle in context.restored:
+            self._read(handle)
+
+    def table(self, descriptor: TableDescriptor) -> HeapTable:
+        info = self._registry.declare(descriptor)
+        table = self._tables.get(descriptor.name)
+        if table is None:
+            table = HeapTable(descriptor, info, self._take_restored(descriptor))
+            self._tables[descriptor.name] = table
+        return table
+
+    def snapshot(self, checkpoint_id: int) -> HeapSnapshot:
+        assert self._pending is None, "one snapshot at a time"
+        frozen = [
+            _FrozenTable(table.info, table.descriptor, table.freeze()) for table in self._tables.values()
+        ]
+        # Blocks of tables that the program has not opened (yet) are carried on as they are.
+        carried = [(self._registry.table_id(name), list(blocks)) for name, blocks in self._unopened.items()]
+        self._merge_step = 0
+        self._pending = HeapSnapshot(self, checkpoint_id, self._registry.infos(), frozen, carried)
+        return self._pending
+
+    def notify_checkpoint_complete(self, checkpoint_id: int) -> None:
+        """Nothing to do: heap snapshots never refer to earlier ones."""
+
+    def end_of_batch(self) -> None:
+        if self._merge_step:
+            # Not a generator in all(): every table makes a step.
+            done = [table.merge(self._merge_step) for table in self._tables.values()]
+            self._merge_step = 0 if all(done) else self._merge_step * 2
+        for table in self._tables.values():
+            if table.maybe_empty:
+                table.forget_empty()
+
+    def statistics(self) -> BackendStatistics:
+        entries = sum(table.entries_in_memory() for table in self._tables.values())
+        return BackendStatistics(entries_in_memory=entries, loads=0, flushed=0, bytes_on_disk=0)
+
+    def close(self) -> None:
+        self._tables.clear()
+        self._unopened.clear()
+
+    def _release(self) -> None:
+        self._pending = None
+        for table in self._tables.values():
+            table.thaw()
+        self._merge_step = _MERGE_STEP_ENTRIES
+
+    def _read(self, handle: KeyedStateHandle) -> None:
+        """Collect the blocks of this subtask's key groups; they are decoded when their table is opened."""
+        names = {info.table_id: info.name for info in handle.tables}
+        first, last = self._context.key_groups
+        for ref in handle.files.values():
+            local = self._context.local_dir / "restored"
+            self._context.reader.download(ref, local)
+            for table_id, block in read_blocks(local, first, last):
+                self._unopened.setdefault(names[table_id], []).append(block)
+            local.unlink()
+
+    def _take_restored(self, descriptor: TableDescriptor) -> Iterator[Run]:
+        codec = BlockCodec(descriptor)
+        for block in self._unopened.pop(descriptor.name, ()):
+            yield from codec.decode(block)
+
+
+class _FrozenTable(NamedTuple):
+    info: TableInfo
+    descriptor: TableDescriptor
+    maps: dict[Any, HeapStateMap[Any, Any]]
+
+
+class HeapSnapshot:
+    """The frozen layers of all tables, to be written. Implements `PendingSnapshot`."""
+
+    def __init__(
+        self,
+        backend: HeapBackend,
+        checkpoint_id: int,
+        infos: tuple[TableInfo, ...],
+        tables: list[_FrozenTable],
+        carried: list[tuple[int, list[Block]]],
+    ) -> None:
+        self._backend = backend
+        self._context = backend._context
+        self._checkpoint_id = checkpoint_id
+        self._infos = infos
+        self._tables = tables
+        self._carried = carried
+
+    def write(self, streams: CheckpointStreams) -> KeyedStateHandle:
+        files = {}
+        blocks = self._blocks()
+        first = next(blocks, None)
+        if first is not None:
+            name = exclusive_name(self._context, "heap")
+            files[_FILE] = streams.write_exclusive(name, write_blocks(chain((first,), blocks)))
+        return KeyedStateHandle(FORMAT, self._context.key_groups, self._infos, files)
+
+    def release(self) -> None:
+        self._tables, self._carried = [], []
+        self._backend._release()
+
+    def _blocks(self) -> Iterator[tuple[int, Block]]:
+        """(table id, block) of everything, in ascending order of groups."""
+        carried = [(table_id, block) for table_id, blocks in self._carried for block in blocks]
+        parts = [
+            (table.info.table_id, BlockCodec(table.descriptor), self._by_group(table))
+            for table in self._tables
+        ]
+        groups = {block.group for _, block in carried}.union(*(runs for _, _, runs in parts))
+        for group in sorted(groups):
+            yield from ((table_id, block) for table_id, block in carried if block.group == group)
+            for table_id, codec, runs in parts:
+                for block in codec.encode(group, runs.get(group, ())):
+                    yield table_id, block
+
+    def _by_group(self, table: _FrozenTable) -> dict[int, list[Run]]:
+        """The runs of each key group. References only: nothing is copied or encoded here."""
+        groups = GroupCache(routing_encoder(table.descriptor), self._context.max_parallelism)
+        by_key = table.descriptor.routed_by == "key"
+        result: dict[int, list[Run]] = {}
+        for namespace, entries in table.maps.items():
+            if by_key:
+                for group, run in _split_by_key(namespace, entries, groups).items():
+                    result.setdefault(group, []).append(run)
+            elif entries:
+                run = (namespace, list(entries), list(entries.values()))
+                result.setdefault(groups[namespace], []).append(run)
+        first, last = self._context.key_groups
+        for group in result:
+            if not first <= group <= last:
+                raise foreign_group(self._context.operator, group, self._context.key_groups)
+        return result
+
+
+def _split_by_key(namespace: Any, entries: HeapStateMap[Any, Any], groups: GroupCache) -> dict[int, Run]:
+    runs: dict[int, Run] = {}
+    for key, value in entries.items():
+        group = groups[key]
+        run = runs.get(group)
+        if run is None:
+            run = runs[group] = (namespace, [], [])
+        run[1].append(key)
+        run[2].append(value)
+    return runs
