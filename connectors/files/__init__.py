@@ -1,0 +1,21 @@
+"""Files: lines of text as a source, and an exactly-once sink of rows."""
+
+from .buckets import BucketAssigner as BucketAssigner
+from .buckets import BucketContext as BucketContext
+from .encoder import Encoder as Encoder
+from .policies import OutputFileConfig as OutputFileConfig
+from .policies import RollingPolicy as RollingPolicy
+from .sink import FileSink as FileSink
+from .source import FileSource as FileSource
+from .source import StreamFormat as StreamFormat
+
+__all__ = [
+    "BucketAssigner",
+    "BucketContext",
+    "Encoder",
+    "FileSink",
+    "FileSource",
+    "OutputFileConfig",
+    "RollingPolicy",
+    "StreamFormat",
+]
