@@ -1,0 +1,154 @@
+"""The command line: `millstream run`, `plan`, `checkpoints`, `dev`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from . import invocation
+from .core.errors import JobCancelledError, MillstreamError
+from .script import run_script
+
+if TYPE_CHECKING:
+    from .runtime.graph.stream_graph import StreamGraph
+
+_CANCELLED_BY_SIGINT: Final = 128 + signal.SIGINT
+
+app = typer.Typer(
+    name="millstream",
+    help="Stream processing in the manner of Apache Flink, in Python.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+JobFile = Annotated[Path, typer.Argument(metavar="JOB.py", help="The program.", exists=True, dir_okay=False)]
+ProgramArguments = Annotated[
+    list[str] | None, typer.Argument(metavar="[-- ARGS]", help="Arguments of the program.")
+]
+Parallelism = Annotated[
+    int | None,
+    typer.Option("-p", "--parallelism", min=1, help="Subtasks of each operator that does not set its own."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("-D", metavar="KEY=VALUE", help="A setting; repeat for more. See also millstream.yaml."),
+]
+
+
+@app.command()
+def run(
+    job: JobFile,
+    arguments: ProgramArguments = None,
+    parallelism: Parallelism = None,
+    settings: Settings = None,
+    from_path: Annotated[
+        str | None,
+        typer.Option("--from", metavar="PATH", help="Start from this checkpoint (a chk-<n> folder)."),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on from the job's newest complete checkpoint; start afresh if there is none."
+        ),
+    ] = False,
+) -> None:
+    """Run a program's jobs here, with as many worker processes as they need."""
+    if resume and from_path is not None:
+        raise typer.BadParameter(
+            "give either --from PATH or --resume, not both", param_hint="--from / --resume"
+        )
+    invocation.use(
+        invocation.Invocation(_overrides(settings, parallelism), resume=resume, savepoint_path=from_path)
+    )
+    run_script(job, arguments or [])
+
+
+@app.command()
+def plan(
+    job: JobFile,
+    arguments: ProgramArguments = None,
+    parallelism: Parallelism = None,
+    settings: Settings = None,
+) -> None:
+    """Show the graphs of a program's jobs instead of running them.
+
+    The program itself runs up to each execute(), which prints the graphs and returns.
+    """
+    invocation.use(invocation.Invocation(_overrides(settings, parallelism), show_plan=_print_plan))
+    run_script(job, arguments or [])
+
+
+@app.command()
+def checkpoints(
+    directory: Annotated[
+        str, typer.Argument(metavar="DIR", help="A checkpoint directory: a path or an fsspec URL.")
+    ],
+) -> None:
+    """List what is in a checkpoint directory: sizes, complete or not, and what is wrong with those that are damaged."""
+    from .checkpoint.catalog import list_checkpoints
+    from .checkpoint_listing import print_checkpoints
+
+    print_checkpoints(directory, list_checkpoints(directory))
+
+
+def _print_plan(graph: StreamGraph) -> None:
+    from .runtime.graph.compiler import run_passes, to_job_graph
+    from .runtime.graph.plan import explain_job
+
+    decided = run_passes(graph)
+    sys.stdout.write(explain_job(decided, to_job_graph(decided)) + "\n")
+
+
+def _overrides(settings: list[str] | None, parallelism: int | None) -> dict[str, str]:
+    overrides = {}
+    for setting in settings or []:
+        key, equals, value = setting.partition("=")
+        if not equals or not key.strip():
+            raise typer.BadParameter(f"'{setting}' is not of the form KEY=VALUE", param_hint="-D")
+        overrides[key.strip()] = value.strip()
+    if parallelism is not None:
+        overrides["parallelism.default"] = str(parallelism)
+    return overrides
+
+
+def main() -> None:
+    """Entry point of the command line. Our own errors are shown without a traceback of ours.
+
+    Exit codes: 0 success, 1 the program or its job failed, 2 wrong usage, 130 cancelled by Ctrl-C, 143 by SIGTERM.
+    """
+    if sys.argv[1:2] not in (
+        ["run"],
+        ["plan"],
+        ["checkpoints"],
+    ):  # what these need not load, a job starts sooner
+        from .dev_services import app as dev_app
+
+        app.add_typer(dev_app, name="dev")
+    try:
+        app()
+    except KeyboardInterrupt:
+        _print_error("cancelled", "yellow")
+        raise SystemExit(_CANCELLED_BY_SIGINT) from None
+    except JobCancelledError as error:
+        _print_error(str(error), "yellow")
+        raise SystemExit(1) from None
+    except MillstreamError as error:
+        _print_error(f"{type(error).__name__}: {error}", "red")
+        raise SystemExit(1) from None
+    except BrokenPipeError:
+        # Whoever read our output has gone; a second complaint at exit would only be noise.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+
+
+def _print_error(text: str, style: str) -> None:
+    from rich.console import Console
+
+    sys.stdout.flush()
+    Console(stderr=True).print(text, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,293 @@
+"""Streams: what a program is written in. Calls build the graph; nothing runs before `execute`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from ._call_site import user_line
+from ._functions import check_function, definition_error, result_type
+from .connectors.base import Sink
+from .core.types import GENERIC, TypeInformation
+from .operators.functions import (
+    FilterFunction,
+    FlatMapFunction,
+    KeyedProcessFunction,
+    KeySelector,
+    MapFunction,
+    OutputTag,
+    ProcessFunction,
+)
+from .operators.watermark_strategy import WatermarkStrategy
+from .runtime.graph.builder import StreamInput, new_node
+from .runtime.graph.stream_graph import Broadcast, Forward, Partitioner, Rebalance, StreamNode
+from .stream_settings import OperatorSettings
+
+if TYPE_CHECKING:
+    from .collected import CollectedResults
+    from .environment import StreamExecutionEnvironment
+    from .keyed_stream import KeyedStream
+    from .operators.base import OperatorSpec
+
+T = TypeVar("T")
+R = TypeVar("R")
+K = TypeVar("K")
+
+
+class DataStream(OperatorSettings, Generic[T]):
+    """Records of type `T`, in parallel. Made by an environment's `from_` methods and by other streams; immutable but for the
+    settings of the operator that makes it (`name`, `uid`, `set_parallelism`, ...), which return the same stream.
+
+    >>> from millstream import StreamExecutionEnvironment
+    >>> env = StreamExecutionEnvironment.get_execution_environment()
+    >>> words = env.from_collection(["to be", "or not"]).flat_map(str.split)
+    """
+
+    def __init__(
+        self,
+        environment: StreamExecutionEnvironment,
+        inputs: Sequence[StreamInput],
+        type_info: TypeInformation[Any],
+    ) -> None:
+        super().__init__(environment)
+        self._inputs = tuple(inputs)
+        self._type = type_info
+
+    # ---- what it is
+
+    def get_type(self) -> TypeInformation[T]:
+        """The type of its records; the generic one where nothing declared it."""
+        return self._type
+
+    def get_execution_environment(self) -> StreamExecutionEnvironment:
+        """The environment it belongs to."""
+        return self._environment
+
+    # ---- one record at a time
+
+    def map(
+        self,
+        func: Callable[[T], R] | MapFunction[T, R],
+        output_type: TypeInformation[R] | type[R] | None = None,
+    ) -> DataStream[R]:
+        """One result per record.
+
+        Args:
+            func: a `MapFunction` object, or a callable.
+            output_type: type of the results; inferred from the return hint if omitted, generic without one.
+
+        Raises:
+            JobDefinitionError: `func` cannot be called with one record.
+        """
+        from .operators.stateless import MapSpec
+
+        check_function(func, "map", "map()", 1)
+        return self._then("Map", MapSpec(func), result_type(func, "map", output_type))
+
+    def flat_map(
+        self,
+        func: Callable[[T], Iterable[R] | None] | FlatMapFunction[T, R],
+        output_type: TypeInformation[R] | type[R] | None = None,
+    ) -> DataStream[R]:
+        """Any number of results per record: a list, a generator, or None for nothing.
+
+        Raises:
+            JobDefinitionError: `func` cannot be called with one record.
+        """
+        from .operators.stateless import FlatMapSpec
+
+        check_function(func, "flat_map", "flat_map()", 1)
+        return self._then(
+            "Flat Map", FlatMapSpec(func), result_type(func, "flat_map", output_type, many=True)
+        )
+
+    def filter(self, func: Callable[[T], object] | FilterFunction[T]) -> DataStream[T]:
+        """The records for which `func` is true.
+
+        Raises:
+            JobDefinitionError: `func` cannot be called with one record.
+        """
+        from .operators.stateless import FilterSpec
+
+        check_function(func, "filter", "filter()", 1)
+        return self._then("Filter", FilterSpec(func), self._type)
+
+    def process(
+        self,
+        func: ProcessFunction[T, R]
+        | Callable[[T, ProcessFunction.Context], Iterable[R | tuple[OutputTag[Any], Any]] | None],
+        output_type: TypeInformation[R] | type[R] | None = None,
+    ) -> DataStream[R]:
+        """Any number of results and side outputs per record (`yield tag, value`).
+
+        Raises:
+            JobDefinitionError: `func` cannot be called with a record and a context, or needs keys.
+        """
+        from .operators.process import ProcessSpec
+
+        check_function(func, "process_element", "process()", 2)
+        if isinstance(func, KeyedProcessFunction):
+            raise definition_error(
+                "a KeyedProcessFunction was given to the process() of a stream that is not keyed",
+                fix="call key_by(...) before process(...), or derive the function from ProcessFunction",
+            )
+        return self._then(
+            "Process", ProcessSpec(func), result_type(func, "process_element", output_type, many=True)
+        )
+
+    def assign_timestamps_and_watermarks(self, watermark_strategy: WatermarkStrategy[T]) -> DataStream[T]:
+        """The same records with event times and watermarks of this strategy; earlier ones end here."""
+        from .operators.timestamps import TimestampsSpec
+
+        if not isinstance(watermark_strategy, WatermarkStrategy):
+            raise definition_error(
+                f"{watermark_strategy!r} is not a WatermarkStrategy",
+                fix="write for example WatermarkStrategy.for_monotonous_timestamps()",
+            )
+        return self._then("Timestamps/Watermarks", TimestampsSpec(watermark_strategy), self._type)
+
+    # ---- where records go
+
+    def key_by(
+        self,
+        key_selector: Callable[[T], K] | KeySelector[T, K],
+        key_type: TypeInformation[K] | type[K] | None = None,
+    ) -> KeyedStream[K, T]:
+        """The records partitioned by key: those of one key meet in one subtask, in their order, with their state.
+
+        Keys are compared by value under `key_type`, which is inferred from the return hint if omitted.
+
+        Raises:
+            JobDefinitionError: `key_selector` cannot be called with one record.
+        """
+        from .keyed_stream import KeyedStream
+
+        check_function(key_selector, "get_key", "key_by()", 1)
+        selector: Any = key_selector
+        if hasattr(key_selector, "get_key"):
+            selector = key_selector.get_key
+        return KeyedStream(self, selector, result_type(key_selector, "get_key", key_type))
+
+    def union(self, *streams: DataStream[T]) -> DataStream[T]:
+        """The records of all these streams, in no particular order; the watermark is the least of theirs.
+
+        Raises:
+            JobDefinitionError: one of them is no stream, or of another environment.
+        """
+        for stream in streams:
+            if getattr(stream, "_environment", None) is not self._environment:
+                raise definition_error(
+                    f"union() was given {stream!r}, which is not a stream of the same environment",
+                    fix="unite streams made by one StreamExecutionEnvironment",
+                )
+        inputs = [i for stream in (self, *streams) for i in stream._plain_inputs()]
+        agreed = all(stream._type == self._type for stream in streams)
+        return DataStream(self._environment, inputs, self._type if agreed else GENERIC)
+
+    def rebalance(self) -> DataStream[T]:
+        """The records spread evenly over the subtasks of the next operator."""
+        return self._partitioned(Rebalance())
+
+    def forward(self) -> DataStream[T]:
+        """Records stay in their subtask; the next operator must have the same parallelism."""
+        return self._partitioned(Forward())
+
+    def broadcast(self) -> DataStream[T]:
+        """Every record to every subtask of the next operator."""
+        return self._partitioned(Broadcast())
+
+    def get_side_output(self, output_tag: OutputTag[R]) -> DataStream[R]:
+        """What the operator of this stream sends to the side output `output_tag`."""
+        if not isinstance(output_tag, OutputTag):
+            raise definition_error(f"{output_tag!r} is not an OutputTag", fix="pass OutputTag('late-data')")
+        node = self._own_node("get_side_output")
+        type_info = output_tag.type_info
+        return DataStream(
+            self._environment, [StreamInput(node.node_id, type_info, output_tag.tag_id)], type_info
+        )
+
+    # ---- where they end
+
+    def sink_to(self, sink: Sink[T]) -> DataStreamSink:
+        """Write the records.
+
+        Raises:
+            JobDefinitionError: `sink` is not a sink.
+        """
+        from .operators.sink import SinkSpec
+
+        if isinstance(sink, type) or not hasattr(sink, "create_writer"):
+            raise definition_error(
+                f"sink_to() was given {sink!r}, which is not a sink",
+                fix="pass a sink object, e.g. the result of FileSink.for_row_format(...).build()",
+            )
+        return DataStreamSink(self._then(f"Sink: {type(sink).__name__}", SinkSpec(sink), GENERIC))
+
+    def print(self, sink_identifier: str | None = None) -> DataStreamSink:
+        """Write each record to standard output, after `sink_identifier` and, with several subtasks, the subtask's number."""
+        from .connectors.print_sink import PrintSink
+
+        return self.sink_to(PrintSink(sink_identifier or "")).name("Print to Std. Out")
+
+    @overload
+    def execute_and_collect(self, job_execution_name: str | None = None) -> CollectedResults[T]: ...
+    @overload
+    def execute_and_collect(self, job_execution_name: str | None, limit: int) -> list[T]: ...
+    @overload
+    def execute_and_collect(self, job_execution_name: str | None = None, *, limit: int) -> list[T]: ...
+    def execute_and_collect(
+        self, job_execution_name: str | None = None, limit: int | None = None
+    ) -> CollectedResults[T] | list[T]:
+        """Run the job and iterate over this stream's records here; with `limit`, a list of at most so many.
+
+        The iterator is a context manager: leaving it early cancels the job. With checkpoints each record comes once, after
+        the checkpoint that covers it; without them at least once.
+
+        Raises:
+            JobExecutionError: while iterating, when the job fails.
+        """
+        from .collected import collect
+
+        results = collect(self, job_execution_name)
+        return results if limit is None else results.take(limit)
+
+    # ---- for the other modules of the API
+
+    def _then(self, name: str, operator: OperatorSpec, type_info: TypeInformation[Any]) -> DataStream[Any]:
+        """The stream of what `operator` makes of this one's records."""
+        node = new_node(name, operator, type_info, defined_at=user_line())
+        node_id = self._environment._builder.add_operator(node, self._inputs)
+        return DataStream(self._environment, [StreamInput(node_id, type_info)], type_info)
+
+    def _plain_inputs(self) -> tuple[StreamInput, ...]:
+        """As part of a union: a keyed stream comes without its keys."""
+        return self._inputs
+
+    def _partitioned(self, partitioner: Partitioner) -> DataStream[T]:
+        inputs = [replace(i, partitioner=partitioner) for i in self._plain_inputs()]
+        return DataStream(self._environment, inputs, self._type)
+
+    def _own_node(self, method: str) -> StreamNode:
+        only = self._inputs[0]
+        if len(self._inputs) > 1 or only.partitioner is not None or only.side_output is not None:
+            raise definition_error(
+                f"{method}() is about an operator, but this stream only says where records go next",
+                fix=f"call {method}() right behind the operator, before key_by, union, rebalance and the like",
+            )
+        return self._environment._builder.node(only.node_id)
+
+
+class DataStreamSink(OperatorSettings):
+    """The end of a stream; takes the settings of the sink operator."""
+
+    def __init__(self, stream: DataStream[Any]) -> None:
+        super().__init__(stream._environment)
+        self._stream = stream
+
+    def name(self, name: str) -> DataStreamSink:
+        """Name of the sink, shown with `Sink: ` before it."""
+        return super().name(name if name.startswith("Sink: ") else f"Sink: {name}")
+
+    def _own_node(self, method: str) -> StreamNode:
+        return self._stream._own_node(method)

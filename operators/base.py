@@ -1,0 +1,220 @@
+"""The contract between operators and the worker that runs them.
+
+An `OperatorSpec` is the description that travels in the JobGraph (by cloudpickle): frozen settings and user functions. In a
+subtask it makes an `Operator`, which receives batches and control elements and emits to its `Output`. Everything here runs
+in the loop's thread.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from ..core.batch import RecordBatch
+from ..core.clock import Clock
+from ..state.backend import KeyedStateBackend, PendingSnapshot
+from ..state.handles import OperatorSnapshot
+
+if TYPE_CHECKING:
+    from ..core.types import TypeInformation
+    from .codegen import CodeBuilder, Element
+
+
+class Output(Protocol):
+    """Where an operator's results go: to the next operators of the chain and to other tasks."""
+
+    def emit(self, batch: RecordBatch) -> None:
+        """Results in order; the lists are handed over."""
+
+    def emit_side(self, tag: str, batch: RecordBatch) -> None:
+        """Records for the side output `tag`; dropped when nobody consumes it."""
+
+    def emit_watermark(self, timestamp: int) -> None:
+        """No record at or before `timestamp` (ms) follows, but late ones."""
+
+    def emit_status(self, idle: bool) -> None:
+        """This branch became idle, or active again."""
+
+
+class ProcessingTime(Protocol):
+    """Wall-clock callbacks, run by the loop between batches."""
+
+    def now_ms(self) -> int: ...
+
+    def schedule(self, at_ms: int, callback: Callable[[int], None]) -> None:
+        """Run `callback(now_ms)` once, when the wall clock has reached `at_ms`; in order of `at_ms`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeInfo:
+    """Facts about the running subtask. `subtask` counts from 0, `attempt` from 0 over restarts."""
+
+    job_id: str
+    job_name: str
+    task_name: str
+    operator_name: str
+    operator_id: str
+    subtask: int
+    parallelism: int
+    max_parallelism: int
+    attempt: int
+    restored_checkpoint_id: int | None
+    auto_watermark_interval_ms: int
+    checkpointing: bool
+
+
+@dataclass(slots=True)
+class OperatorContext:
+    """What an operator is opened with.
+
+    Attributes:
+        restored_lists: this subtask's share of the operator list state; names that begin with `union:` hold the items of
+            all subtasks.
+        open_backend: makes the keyed backend of this operator, restored; at most once.
+        count: counters by name, for metrics (`numLateRecordsDropped`, ...).
+        run_in_background: run a blocking call in the operator's helper thread (one at a time, in order), then the handler
+            with its result in the loop's thread; an exception fails the task.
+        send_to_client: hand collected results to the job's client: checkpoint they belong to (None without checkpoints),
+            the subtask that collected them, bytes.
+        restored_committables: this subtask's share of the restored committables, to be committed before records flow.
+        all_committables: those of all subtasks.
+    """
+
+    info: RuntimeInfo
+    output: Output
+    processing_time: ProcessingTime
+    clock: Clock
+    restored_lists: Mapping[str, Sequence[bytes]]
+    open_backend: Callable[[], KeyedStateBackend]
+    count: Callable[[str, int], None]
+    run_in_background: Callable[[Callable[[], Any], Callable[[Any], None]], None]
+    send_to_client: Callable[[int | None, str, bytes], None]
+    restored_committables: Sequence[bytes] = ()
+    all_committables: Sequence[bytes] = ()
+
+
+@dataclass(slots=True)
+class OperatorSnapshotParts:
+    """What the synchronous part of a snapshot gives: list state as it is, keyed state still to be written."""
+
+    lists: dict[str, list[bytes]] = field(default_factory=dict)
+    keyed: PendingSnapshot | None = None
+
+
+class Operator:
+    """A running operator: the defaults of one that passes control elements on.
+
+    Attributes:
+        name: for messages; set by whoever builds the chain.
+        backend: set in `open` by an operator with keyed state; snapshots and housekeeping then happen here.
+    """
+
+    name: str = ""
+    output: Output
+    backend: KeyedStateBackend | None = None
+
+    def open(self, context: OperatorContext) -> None:
+        """Connect, restore. Called once, before any record; subclasses call it first."""
+        self.output = context.output
+
+    def process_batch(self, batch: RecordBatch) -> None:
+        """Take records and emit results."""
+        self.output.emit(batch)
+
+    def process_watermark(self, timestamp: int) -> None:
+        """Event time advanced to `timestamp` (ms). The watermark goes on after the results it triggers."""
+        self.output.emit_watermark(timestamp)
+
+    def process_status(self, idle: bool) -> None:
+        self.output.emit_status(idle)
+
+    def flush(self) -> None:
+        """Emit what was held back for efficiency: before a barrier, when the buffer timeout expires, when idle."""
+
+    def snapshot(self, checkpoint_id: int) -> OperatorSnapshotParts | None:
+        """The synchronous part of the snapshot; None for a stateless operator. Comes after `flush`."""
+        if self.backend is None:
+            return None
+        return OperatorSnapshotParts(keyed=self.backend.snapshot(checkpoint_id))
+
+    def notify_checkpoint_complete(self, checkpoint_id: int) -> None:
+        """The checkpoint is durable. May be lost; a later one covers earlier ones."""
+        if self.backend is not None:
+            self.backend.notify_checkpoint_complete(checkpoint_id)
+
+    def notify_checkpoint_aborted(self, checkpoint_id: int) -> None:
+        """The checkpoint will not complete. May be lost."""
+
+    def finish(self) -> None:
+        """The input ended (after the MAX watermark): emit what is left. More barriers may come, no more records."""
+
+    def has_pending_work(self) -> bool:
+        """Whether background work (commits) has to end before the task may close."""
+        return False
+
+    def commit_without_checkpoint(self) -> None:
+        """The bounded job ended and takes no checkpoints: make everything visible now. After `finish`."""
+
+    def end_of_batch(self) -> None:
+        """Between batches: bounded housekeeping."""
+        if self.backend is not None:
+            self.backend.end_of_batch()
+
+    def note_blocked(self, duration_ms: int) -> None:
+        """The task could not take input for so long (back-pressure, alignment): idleness clocks stand still for it."""
+
+    def close(self) -> None:
+        """Give everything back; also called after failures, and when `open` failed half-way."""
+        if self.backend is not None:
+            self.backend.close()
+
+
+class FusibleOperator(Operator):
+    """A record-at-a-time operator that is compiled into the loop of its chain instead of being called per batch.
+
+    Batches never reach `process_batch`; control elements arrive as at any operator.
+    """
+
+    @abstractmethod
+    def emit_code(self, code: CodeBuilder, element: Element) -> Element:
+        """Append the statements that turn `element` into the result, inside the loop."""
+
+
+class OperatorSpec(Protocol):
+    """The description of an operator."""
+
+    @property
+    def kind(self) -> str:
+        """Flink's word for it ("Map", "Filter", "Window", ...): default name, and part of the stable operator id."""
+
+    def user_functions(self) -> Sequence[Any]:
+        """The user's functions in it, to name the culprit when one cannot be shipped."""
+
+    def create(self) -> Operator:
+        """A fresh running operator, for one attempt of one subtask."""
+
+
+@runtime_checkable
+class PreAggregatable(Protocol):
+    """A keyed operator whose input can be combined before the exchange (see `operators.combiner`)."""
+
+    def combiner(self) -> OperatorSpec | None:
+        """The operator to put before the exchange, or None when this one cannot be combined."""
+
+
+@runtime_checkable
+class KeyedSpec(Protocol):
+    """An operator on keyed state: its input must be partitioned by exactly this selector."""
+
+    @property
+    def key_selector(self) -> Callable[[Any], Any]: ...
+
+    @property
+    def key_type(self) -> TypeInformation[Any]: ...
+
+
+def snapshot_of(parts: OperatorSnapshotParts, keyed: Any) -> OperatorSnapshot:
+    """The durable form, once the keyed part has been written (`keyed` is its handle or None)."""
+    return OperatorSnapshot(keyed=() if keyed is None else (keyed,), lists=parts.lists)

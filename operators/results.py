@@ -1,0 +1,66 @@
+"""Turning what a user's process function yields into batches: main results and side outputs, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any
+
+from ..core.batch import RecordBatch
+from .base import Output
+from .functions import OutputTag
+
+
+class ResultCollector:
+    """Collects the results of many calls; `flush` emits them as batches. Side outputs keep their own order."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._values: list[Any] = []
+        self._timestamps: list[int | None] = []
+        self._side: dict[str, tuple[list[Any], list[int | None]]] = {}
+
+    def collect(self, results: Iterable[Any] | None, timestamp: int | None) -> None:
+        """Take what one call yielded or returned; all of it happened at `timestamp` (ms), if that is known."""
+        if results is None:
+            return
+        values, timestamps = self._values, self._timestamps
+        for result in results:
+            if type(result) is tuple and len(result) == 2 and isinstance(result[0], OutputTag):
+                self.collect_side(result[0], result[1], timestamp)
+            else:
+                values.append(result)
+                timestamps.append(timestamp)
+
+    def collect_side(self, tag: OutputTag[Any], value: Any, timestamp: int | None) -> None:
+        """Take a record for a side output."""
+        values, timestamps = self._side.setdefault(tag.tag_id, ([], []))
+        values.append(value)
+        timestamps.append(timestamp)
+
+    def flush(self) -> None:
+        """Emit everything collected so far."""
+        if self._values:
+            values, timestamps = self._values, self._timestamps
+            self._values, self._timestamps = [], []
+            for batch in _batches(values, timestamps):
+                self._output.emit(batch)
+        if self._side:
+            side, self._side = self._side, {}
+            for tag, (values, timestamps) in side.items():
+                for batch in _batches(values, timestamps):
+                    self._output.emit_side(tag, batch)
+
+
+def _batches(values: list[Any], timestamps: list[int | None]) -> Iterator[RecordBatch]:
+    """One batch if all have a timestamp or none has; otherwise a batch for each stretch, in order."""
+    start = 0
+    for unknown, stretch in groupby(timestamps, _is_unknown):
+        times = list(stretch)
+        end = start + len(times)
+        yield RecordBatch(values[start:end], None if unknown else times)  # type: ignore[arg-type]  # none is None
+        start = end
+
+
+def _is_unknown(timestamp: int | None) -> bool:
+    return timestamp is None

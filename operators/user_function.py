@@ -1,0 +1,31 @@
+"""A user's function as the runtime sees it: a callable with a life cycle, whether it came as a class or a plain callable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class UserFunction:
+    """Wraps a function object (with `method`, and perhaps `open` and `close`) or a plain callable.
+
+    Attributes:
+        call: what to call per record; a bound method or the callable itself, without a layer of ours.
+    """
+
+    __slots__ = ("_function", "_rich", "call")
+
+    def __init__(self, function: Any, method: str) -> None:
+        self._function = function
+        self._rich = not isinstance(function, type) and hasattr(function, method)
+        self.call: Callable[..., Any] = getattr(function, method) if self._rich else function
+
+    def open(self, runtime_context: Any) -> None:
+        """The user's `open`, if there is one."""
+        if self._rich and hasattr(self._function, "open"):
+            self._function.open(runtime_context)
+
+    def close(self) -> None:
+        """The user's `close`, if there is one."""
+        if self._rich and hasattr(self._function, "close"):
+            self._function.close()

@@ -1,0 +1,1 @@
+"""How records travel between subtasks: partitioning, channels with credit, encoding, connections."""

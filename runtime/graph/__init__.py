@@ -1,0 +1,1 @@
+"""The compiler, pure: StreamGraph -> JobGraph -> ExecutionGraph, and the fusion of chains. Start at `compiler.py`."""

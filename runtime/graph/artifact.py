@@ -1,0 +1,133 @@
+"""The job as bytes: what the client hands to the workers. Everything in it is trusted code; links are authenticated first.
+
+Classes that travel inside (those of `__main__` and those made in functions) cannot be imported by the workers. Records of such
+classes are encoded under the class's name, so the artefact lists them, and reading it makes them known.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+from weakref import WeakValueDictionary
+
+import cloudpickle
+
+from ...connectors.collection import CollectionData
+from ...core.errors import SerializationSetupError
+from ...core.types import register_classes
+from ...core.types.classes import is_enum_class, is_record_class
+from .job_graph import ChainedOperator, JobGraph
+from .unpicklable import find_unpicklable
+
+
+def encode_job(job: JobGraph, *, in_process: bool = False) -> bytes:
+    """The job with all its functions. Record classes that travel by value are also made known in this process.
+
+    Args:
+        in_process: the job is decoded in this very process, while `job` exists: collections are not copied.
+
+    Raises:
+        SerializationSetupError: something in it cannot travel; names the operator, the function, and the variable or
+            attribute at fault.
+    """
+    buffer = io.BytesIO()
+    pickler = (_LendingPickler if in_process else _ClassCollectingPickler)(buffer)
+    try:
+        pickler.dump(job)
+        for classes in pickler.take_classes():  # one memo for all dumps, so that a class stays one class
+            pickler.dump([(cls, cls.__qualname__) for cls in classes])
+            register_classes(classes)
+    except Exception as error:  # whatever the user's own __reduce__ raises
+        raise _setup_error(job, error) from error
+    return buffer.getvalue()
+
+
+def decode_job(data: bytes) -> JobGraph:
+    """The inverse of `encode_job`; registers the classes that came along."""
+    unpickler = _Unpickler(io.BytesIO(data))
+    job: JobGraph = unpickler.load()
+    while named := unpickler.load():
+        for cls, qualname in named:
+            cls.__qualname__ = (
+                qualname  # cloudpickle keeps the last part only, but records carry the whole name
+            )
+        register_classes(cls for cls, _ in named)
+    return job
+
+
+class _ClassCollectingPickler(cloudpickle.Pickler):  # type: ignore[misc]  # published without types
+    """Remembers the record classes it pickles by value."""
+
+    def __init__(self, buffer: io.BytesIO) -> None:
+        super().__init__(buffer, protocol=pickle.HIGHEST_PROTOCOL)
+        self._seen: set[type] = set()
+        self._new: list[type] = []
+
+    def reducer_override(self, obj: Any) -> Any:
+        reduced = super().reducer_override(obj)
+        if (
+            isinstance(reduced, tuple)
+            and (is_record_class(obj) or is_enum_class(obj))
+            and obj not in self._seen
+        ):
+            self._seen.add(obj)
+            self._new.append(obj)
+        return reduced
+
+    def take_classes(self) -> Iterator[list[type]]:
+        """Lists of classes not taken yet, while pickling them goes on to find more; an empty list ends it."""
+        while True:
+            classes, self._new = self._new, []
+            yield classes
+            if not classes:
+                return
+
+
+_LENT: WeakValueDictionary[int, CollectionData[Any]] = WeakValueDictionary()
+"""Collections of jobs that run in this process, by `id`."""
+
+
+class _LendingPickler(_ClassCollectingPickler):
+    """Leaves out what the same process can use where it is."""
+
+    def persistent_id(self, obj: Any) -> int | None:
+        if type(obj) is not CollectionData:
+            return None
+        _LENT[id(obj)] = obj
+        return id(obj)
+
+
+class _Unpickler(pickle.Unpickler):
+    def persistent_load(self, pid: int) -> CollectionData[Any]:
+        return _LENT[pid]
+
+
+def _setup_error(job: JobGraph, error: Exception) -> SerializationSetupError:
+    for operator in (operator for vertex in job.vertices for operator in vertex.operators):
+        for part in (operator.source, *operator.operator.user_functions(), operator.operator):
+            found = find_unpicklable(part)
+            if found is not None:
+                return _operator_error(operator, *found)
+    return SerializationSetupError(
+        f"the job cannot be sent to the workers: {error}",
+        where=f"job '{job.settings.name}'",
+        fix="look for objects in it that belong to this process: connections, locks, files, generators, modules",
+    )
+
+
+def _operator_error(
+    operator: ChainedOperator, path: str, culprit: Any, reason: str
+) -> SerializationSetupError:
+    advice = (
+        "import the module inside the function"
+        if isinstance(culprit, ModuleType)
+        else "make it where the function runs, in open(runtime_context) of a function class, instead of capturing it"
+    )
+    return SerializationSetupError(
+        f"operator '{operator.name}' cannot be sent to the workers: {path}: {reason}",
+        where=f"operator '{operator.name}'" + (f" ({operator.defined_at})" if operator.defined_at else ""),
+        fix=f"a {type(culprit).__name__} belongs to this process: {advice}",
+    )

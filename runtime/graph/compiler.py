@@ -1,0 +1,171 @@
+"""From StreamGraph to JobGraph: the passes, then chaining. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import reduce
+from typing import Final
+
+from ...core.errors import JobDefinitionError
+from ...core.ids import VertexId
+from ...state.key_groups import default_max_parallelism
+from .job_graph import ChainedOperator, JobEdge, JobGraph, JobVertex
+from .passes import (
+    DEFAULT_SLOT_SHARING_GROUP,
+    assign_operator_ids,
+    assign_slot_sharing_groups,
+    check_program,
+    choose_partitioners,
+    describe,
+    infer_parallelism,
+    insert_combiners,
+)
+from .stream_graph import ChainingStrategy, Forward, StreamEdge, StreamGraph, StreamNode
+
+PASSES: Final = (
+    check_program,
+    assign_operator_ids,
+    infer_parallelism,
+    assign_slot_sharing_groups,
+    choose_partitioners,
+    insert_combiners,
+)
+
+
+def compile_job(graph: StreamGraph) -> JobGraph:
+    """Run all passes, then fuse chains.
+
+    Raises:
+        JobDefinitionError: the program cannot run; says why, and the line of the operator.
+    """
+    return to_job_graph(run_passes(graph))
+
+
+def run_passes(graph: StreamGraph) -> StreamGraph:
+    """The StreamGraph with everything decided that a program may leave open."""
+    return reduce(lambda rewritten, pass_: pass_(rewritten), PASSES, graph)
+
+
+def to_job_graph(graph: StreamGraph) -> JobGraph:
+    """Fuse chainable neighbours into vertices; what remains between vertices are exchanges."""
+    heads = _chain_heads(graph)
+    chains: dict[int, list[StreamNode]] = defaultdict(list)
+    for node in graph.nodes:
+        chains[heads[node.node_id]].append(node)
+    vertices = tuple(_vertex(graph, index, chain) for index, chain in enumerate(chains.values()))
+    return JobGraph(graph.settings, vertices, _exchanges(graph, heads, chains))
+
+
+def _chain_heads(graph: StreamGraph) -> dict[int, int]:
+    """For every node the first one of its chain."""
+    nodes = graph.by_id()
+    heads: dict[int, int] = {}
+    for node in graph.nodes:
+        inputs = graph.inputs_of(node.node_id)
+        chained = len(inputs) == 1 and _is_chainable(graph, inputs[0], nodes[inputs[0].source], node)
+        heads[node.node_id] = heads[inputs[0].source] if chained else node.node_id
+    return heads
+
+
+def _is_chainable(graph: StreamGraph, edge: StreamEdge, upstream: StreamNode, downstream: StreamNode) -> bool:
+    return (
+        graph.settings.chaining_enabled
+        and isinstance(edge.partitioner, Forward)
+        and upstream.parallelism == downstream.parallelism
+        and upstream.slot_sharing_group == downstream.slot_sharing_group
+        and upstream.chaining is not ChainingStrategy.NEVER
+        and downstream.chaining is ChainingStrategy.ALWAYS
+        and _max_parallelism(graph, upstream) == _max_parallelism(graph, downstream)
+    )
+
+
+def _vertex(graph: StreamGraph, index: int, chain: list[StreamNode]) -> JobVertex:
+    head = chain[0]
+    parallelism = head.parallelism or 1
+    max_parallelism = (
+        head.max_parallelism or graph.settings.max_parallelism or default_max_parallelism(parallelism)
+    )
+    if parallelism > max_parallelism:
+        raise JobDefinitionError(
+            f"the parallelism {parallelism} is larger than the maximum parallelism {max_parallelism}",
+            where=describe(head),
+        )
+    return JobVertex(
+        vertex_id=VertexId(head.operator_id),
+        index=index,
+        name=_chain_name(graph, chain),
+        operators=_chained_operators(graph, chain),
+        parallelism=parallelism,
+        max_parallelism=max_parallelism,
+        slot_sharing_group=head.slot_sharing_group or DEFAULT_SLOT_SHARING_GROUP,
+    )
+
+
+def _max_parallelism(graph: StreamGraph, node: StreamNode) -> int:
+    """The same for an operator however it is chained and, within bounds, whatever its parallelism: it is in checkpoints."""
+    return (
+        node.max_parallelism
+        or graph.settings.max_parallelism
+        or default_max_parallelism(node.parallelism or 1)
+    )
+
+
+def _chained_operators(graph: StreamGraph, chain: list[StreamNode]) -> tuple[ChainedOperator, ...]:
+    position = {node.node_id: i for i, node in enumerate(chain)}
+    operators = []
+    for i, node in enumerate(chain):
+        edge = graph.inputs_of(node.node_id)[0] if i else None
+        operators.append(
+            ChainedOperator(
+                operator_id=node.operator_id,
+                name=node.name,
+                uid=node.uid,
+                operator=node.operator,
+                input_index=None if edge is None else position[edge.source],
+                input_side_output=None if edge is None else edge.side_output,
+                source=node.source,
+                defined_at=node.defined_at,
+            )
+        )
+    return tuple(operators)
+
+
+def _chain_name(graph: StreamGraph, chain: list[StreamNode]) -> str:
+    """As in Flink: `A -> B`, and `A -> (B, C -> D)` where the chain branches."""
+    members = {node.node_id: node for node in chain}
+    consumers: dict[int, list[int]] = defaultdict(list)
+    for node in chain[1:]:
+        consumers[graph.inputs_of(node.node_id)[0].source].append(node.node_id)
+
+    def name_from(node_id: int) -> str:
+        parts = [name_from(consumer) for consumer in consumers[node_id]]
+        if not parts:
+            return members[node_id].name
+        return f"{members[node_id].name} -> {parts[0] if len(parts) == 1 else '(' + ', '.join(parts) + ')'}"
+
+    return name_from(chain[0].node_id)
+
+
+def _exchanges(
+    graph: StreamGraph, heads: dict[int, int], chains: dict[int, list[StreamNode]]
+) -> tuple[JobEdge, ...]:
+    nodes = graph.by_id()
+    vertex_index = {head: index for index, head in enumerate(chains)}
+    exchanges: list[JobEdge] = []
+    for edge in graph.edges:
+        if heads[edge.source] == heads[edge.target]:
+            continue
+        source = nodes[edge.source]
+        assert edge.partitioner is not None, "choose_partitioners has run"
+        exchanges.append(
+            JobEdge(
+                index=len(exchanges),
+                source=vertex_index[heads[edge.source]],
+                source_operator=chains[heads[edge.source]].index(source),
+                target=vertex_index[heads[edge.target]],
+                partitioner=edge.partitioner,
+                side_output=edge.side_output,
+                record_type=edge.record_type if edge.record_type is not None else source.output_type,
+            )
+        )
+    return tuple(exchanges)

@@ -1,0 +1,127 @@
+"""The StreamGraph: what the program says, node by node. Immutable values; the API's builder makes them, passes rewrite them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeAlias
+
+from ...connectors.base import Source
+from ...core.types import TypeInformation
+from ...operators.base import OperatorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Subtask i to subtask i; needs equal parallelism."""
+
+    name = "FORWARD"
+
+
+@dataclass(frozen=True, slots=True)
+class Rebalance:
+    """Batches round-robin over all subtasks."""
+
+    name = "REBALANCE"
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """Every record to every subtask."""
+
+    name = "BROADCAST"
+
+
+@dataclass(frozen=True, slots=True)
+class Hash:
+    """By the key group of the record's key."""
+
+    key_selector: Callable[[Any], Any]
+    key_type: TypeInformation[Any]
+    name = "HASH"
+
+
+Partitioner: TypeAlias = Forward | Rebalance | Broadcast | Hash
+
+
+class ChainingStrategy(Enum):
+    """Whether an operator may be fused with its neighbours."""
+
+    ALWAYS = "always"
+    HEAD = "head"  # never with its predecessor
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamNode:
+    """A logical operator.
+
+    Attributes:
+        node_id: unique within the graph, rising in the order of the program.
+        source: set for sources; `operator` then handles timestamps and watermarks behind the reader.
+        parallelism: None until the pass `infer_parallelism` has run.
+        defined_at: "file:line" of the user's call, for error messages.
+        operator_id: "" until the pass `assign_operator_ids` has run.
+    """
+
+    node_id: int
+    name: str
+    operator: OperatorSpec
+    output_type: TypeInformation[Any]
+    source: Source[Any, Any] | None = None
+    parallelism: int | None = None
+    max_parallelism: int | None = None
+    uid: str | None = None
+    chaining: ChainingStrategy = ChainingStrategy.ALWAYS
+    slot_sharing_group: str | None = None
+    defined_at: str = ""
+    operator_id: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEdge:
+    """Records of `source` (its side output `side_output`, if set) flow into `target`.
+
+    Attributes:
+        partitioner: None until the pass `choose_partitioners` has run, where the program does not say.
+    """
+
+    source: int
+    target: int
+    partitioner: Partitioner | None = None
+    side_output: str | None = None
+    record_type: TypeInformation[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobSettings:
+    """What holds for the whole job."""
+
+    name: str
+    parallelism: int = 1
+    max_parallelism: int | None = None
+    chaining_enabled: bool = True
+    local_aggregation: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StreamGraph:
+    """The logical program: nodes in topological order, and the edges between them."""
+
+    settings: JobSettings
+    nodes: tuple[StreamNode, ...]
+    edges: tuple[StreamEdge, ...]
+
+    def node(self, node_id: int) -> StreamNode:
+        return self.by_id()[node_id]
+
+    def by_id(self) -> Mapping[int, StreamNode]:
+        return {node.node_id: node for node in self.nodes}
+
+    def inputs_of(self, node_id: int) -> tuple[StreamEdge, ...]:
+        return tuple(edge for edge in self.edges if edge.target == node_id)
+
+    def outputs_of(self, node_id: int) -> tuple[StreamEdge, ...]:
+        return tuple(edge for edge in self.edges if edge.source == node_id)

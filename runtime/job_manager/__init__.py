@@ -1,0 +1,1 @@
+"""The JobManager: decides about a job and runs it on its cluster."""

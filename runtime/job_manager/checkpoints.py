@@ -1,0 +1,266 @@
+"""The shell around the checkpoint coordinator: performs what it asks for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol, assert_never
+
+from ...checkpoint.completed_store import CompletedCheckpoint, CompletedCheckpointStore
+from ...checkpoint.coordination import (
+    Acked,
+    Action,
+    AwaitMetadata,
+    CheckpointCompleted,
+    CheckpointData,
+    CheckpointFailed,
+    CoordinatorConfig,
+    CoordinatorStatistics,
+    Declined,
+    DiscardCheckpoints,
+    DiscardFiles,
+    EnumeratorsSnapshotted,
+    Event,
+    FailJob,
+    JobRunning,
+    JobStopped,
+    MetadataDurable,
+    MetadataFailed,
+    RequestRefused,
+    Send,
+    SnapshotEnumerators,
+    Tick,
+    TriggerRequested,
+    WriteMetadata,
+)
+from ...checkpoint.coordinator import CheckpointCoordinator
+from ...checkpoint.messages import AckCheckpoint, DeclineCheckpoint, FromTask, ToTask
+from ...checkpoint.metadata import encode_metadata, metadata_from
+from ...checkpoint.storage import CheckpointStorage
+from ...core.clock import Clock
+from ...core.errors import CheckpointError, CheckpointFailureReason
+from ...core.faults import fault_point
+from ..graph.execution_graph import ExecutionGraph
+from .background import Background
+from .restore import describe_operators
+from .scheduling import Failure, JobStatus
+
+_LOG: Final = logging.getLogger(__name__)
+_FINAL: Final = "final"
+
+
+class Peers(Protocol):
+    """The rest of the JobManager, as the checkpoints see it."""
+
+    def send_to_tasks(self, message: ToTask, subtasks: Sequence[str]) -> None:
+        """To each of these subtasks of the current attempt."""
+
+    def snapshot_enumerators(self, checkpoint_id: int) -> Mapping[str, bytes] | None:
+        """States by operator id; None when one failed, and with it the attempt."""
+
+    def fail_attempt(self, failure: Failure) -> None:
+        """Too many checkpoints failed."""
+
+    def checkpointing_settled(self) -> None:
+        """After `stop`: no metadata is being written."""
+
+    def final_checkpoint_completed(self) -> None:
+        """The checkpoint of `request_final` is durable."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointedJob:
+    """Whose checkpoints they are.
+
+    Attributes:
+        deleted_after: ends of the job after which its checkpoints are deleted.
+        recovered: what is retained of earlier runs of this very job.
+        next_checkpoint_id: above every id in the job's folder.
+    """
+
+    storage: CheckpointStorage
+    job_name: str
+    graph: ExecutionGraph
+    config: CoordinatorConfig
+    retained: int
+    deleted_after: frozenset[JobStatus] = frozenset()
+    recovered: tuple[CompletedCheckpoint, ...] = ()
+    next_checkpoint_id: int = 1
+
+
+class Checkpoints:
+    """Takes the checkpoints of one job. All methods run in the loop's thread; storage is written in a helper thread."""
+
+    def __init__(self, job: CheckpointedJob, peers: Peers, background: Background, clock: Clock) -> None:
+        self._job = job
+        self._peers = peers
+        self._background = background
+        self._clock = clock
+        self._store = store = CompletedCheckpointStore(job.retained, job.recovered)
+        self._coordinator = CheckpointCoordinator(
+            job.config, store, next_checkpoint_id=job.next_checkpoint_id
+        )
+        self._operators = describe_operators(job.graph.job)
+        self._subtasks = tuple(str(subtask.subtask_id) for subtask in job.graph.subtasks)
+        self._sources = tuple(str(s.subtask_id) for s in job.graph.subtasks if s.vertex.is_source)
+        self._index = {str(subtask.subtask_id): subtask.index for subtask in job.graph.subtasks}
+        self._stopping = False
+
+    # ---- from the scheduler -------------------------------------------------------------------------------------------
+
+    def start(self, attempt: int) -> None:
+        """All tasks of the attempt run."""
+        self._run(JobRunning(attempt, self._subtasks, self._sources))
+
+    def stop(self) -> None:
+        """The attempt is over; `checkpointing_settled` follows, at once or when the metadata in flight is written."""
+        self._stopping = True
+        self._run(JobStopped())
+        self._settle()
+
+    def job_ended(self, status: JobStatus) -> None:
+        """The job is over for good: its checkpoints go, if that was asked for (by default they stay)."""
+        if status in self._job.deleted_after:
+            checkpoints, storage = self._store.checkpoints, self._job.storage
+            for number in reversed([checkpoint.checkpoint_id for checkpoint in checkpoints]):
+                self._in_background(partial(storage.discard, number))
+            files = {file for checkpoint in checkpoints for file in checkpoint.files}
+            self._in_background(partial(storage.discard_files, tuple(files)))
+
+    def request_final(self) -> None:
+        """All input has ended; `final_checkpoint_completed` or `fail_attempt` follows."""
+        self._run(TriggerRequested(_FINAL, self._clock.now_ms(), final=True))
+
+    # ---- from tasks and time ------------------------------------------------------------------------------------------
+
+    def on_message(self, message: FromTask, attempt: int) -> None:
+        """A subtask's answer; late ones are dealt with too (their files are deleted)."""
+        match message:
+            case AckCheckpoint():
+                self._run(Acked(message, attempt))
+            case DeclineCheckpoint():
+                self._run(Declined(message, attempt))
+            case _:
+                assert_never(message)
+
+    def tick(self, now_ms: int) -> None:
+        """Start, or expire, what is due."""
+        deadline = self._coordinator.next_deadline_ms()
+        if deadline is not None and deadline <= now_ms:
+            self._run(Tick(self._clock.now_ms()))
+
+    def next_deadline_ms(self) -> int | None:
+        """When the next `tick` is due (monotonic)."""
+        return self._coordinator.next_deadline_ms()
+
+    # ---- questions ----------------------------------------------------------------------------------------------------
+
+    @property
+    def retained_ids(self) -> tuple[int, ...]:
+        """What a restart may restore from, newest first. Meaningful once settled."""
+        return self._coordinator.retained_ids
+
+    @property
+    def latest_path(self) -> str | None:
+        """Full path of the newest completed checkpoint."""
+        latest = self._coordinator.latest_completed_id
+        return None if latest is None else self._job.storage.checkpoint_path(latest)
+
+    def statistics(self) -> CoordinatorStatistics:
+        """Counts, the last completed and the pending one."""
+        return self._coordinator.statistics()
+
+    # ---- performing ---------------------------------------------------------------------------------------------------
+
+    def _run(self, event: Event) -> None:
+        for action in self._coordinator.handle(event, self._clock.monotonic_ms()):
+            self._perform(action)
+
+    def _perform(self, action: Action) -> None:
+        storage = self._job.storage
+        match action:
+            case SnapshotEnumerators(checkpoint_id=number):
+                # At once, with the trigger behind it: a split given to a reader in between would be in both snapshots.
+                states = self._peers.snapshot_enumerators(number)
+                if states is not None:
+                    self._run(EnumeratorsSnapshotted(number, states))
+            case Send(message=message, subtasks=subtasks):
+                self._peers.send_to_tasks(message, subtasks)
+            case WriteMetadata(data=data):
+                self._write(data)
+            case AwaitMetadata(checkpoint_ids=numbers):
+                _LOG.info("the metadata of checkpoints %s is still being written", numbers)
+            case DiscardCheckpoints(checkpoint_ids=numbers):
+                for number in numbers:
+                    self._in_background(partial(storage.discard, number))
+            case DiscardFiles(files=files):
+                self._in_background(partial(storage.discard_files, files))
+            case CheckpointCompleted(checkpoint_id=number, final=final):
+                _LOG.info(
+                    "checkpoint %d completed: %d bytes in %d ms",
+                    number,
+                    action.size_bytes,
+                    action.duration_ms,
+                )
+                if final:
+                    self._peers.final_checkpoint_completed()
+            case CheckpointFailed(checkpoint_id=number, detail=detail, counted=counted):
+                log = _LOG.warning if counted else _LOG.info
+                log("checkpoint %d failed: %s", number, detail)
+            case RequestRefused(detail=detail):
+                _LOG.info("no checkpoint was started: %s", detail)
+            case FailJob(reason=reason, detail=detail, consecutive_failures=count):
+                self._peers.fail_attempt(
+                    Failure(_too_many_failures(reason, detail, count, storage.job_folder))
+                )
+            case _:
+                assert_never(action)
+
+    def _write(self, data: CheckpointData) -> None:
+        job, number = self._job, data.checkpoint_id
+        metadata = metadata_from(
+            data,
+            job_id=job.storage.job_id,
+            job_name=job.job_name,
+            operators=self._operators,
+            subtask_index=self._index,
+        )
+
+        def write() -> None:
+            fault_point("job-manager.before-metadata")
+            job.storage.write_metadata(number, encode_metadata(metadata))
+            fault_point("job-manager.metadata-durable")
+
+        self._background.submit(
+            write,
+            lambda _: self._written(MetadataDurable(number)),
+            lambda error: self._written(MetadataFailed(number, str(error))),
+        )
+
+    def _written(self, outcome: MetadataDurable | MetadataFailed) -> None:
+        self._run(outcome)
+        self._settle()
+
+    def _settle(self) -> None:
+        if self._stopping and not self._coordinator.awaits_metadata:
+            self._stopping = False
+            self._peers.checkpointing_settled()
+
+    def _in_background(self, deletion: Callable[[], None]) -> None:
+        self._background.submit(
+            deletion, lambda _: None, lambda error: _LOG.warning("left behind: %s", error)
+        )
+
+
+def _too_many_failures(
+    reason: CheckpointFailureReason, detail: str, count: int, where: str
+) -> CheckpointError:
+    tolerated = "" if count == 1 else f", and {count - 1} before it"
+    return CheckpointError(
+        reason,
+        f"a checkpoint failed{tolerated}: {detail}",
+        where=where,
+        fix="mend the cause, or raise execution.checkpointing.tolerable-failed-checkpoints or .timeout",
+    )

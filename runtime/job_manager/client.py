@@ -1,0 +1,238 @@
+"""What a program holds of its job: start, watch, cancel, wait."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from ...core.clock import Clock, SystemClock
+from ...core.configuration import Configuration, options
+from ...core.errors import JobCancelledError, JobExecutionError
+from ...core.ids import JobId
+from ..graph.job_graph import JobGraph
+from .cluster import Cluster
+from .job_master import JobMaster, JobRun
+from .job_setup import make_cluster, prepare_run
+from .scheduling import JobFailed, JobFinished, JobStatus
+from .signals import SignalGuard
+from .statistics import JobStatistics
+
+
+@dataclass(frozen=True, slots=True)
+class JobExecutionResult:
+    """A job that finished.
+
+    Attributes:
+        net_runtime_ms: from the start of the job to the end of its last commit.
+    """
+
+    job_id: JobId
+    net_runtime_ms: int
+    statistics: JobStatistics
+
+    def get_job_id(self) -> JobId:
+        """The job's id."""
+        return self.job_id
+
+    def get_net_runtime(self) -> int:
+        """Milliseconds."""
+        return self.net_runtime_ms
+
+    def get_all_accumulator_results(self) -> dict[str, Any]:
+        """Nothing: counters are in `statistics`."""
+        return {}
+
+    def is_job_execution_result(self) -> bool:
+        """True: there is a result."""
+        return True
+
+
+def submit(
+    job_graph: JobGraph,
+    configuration: Configuration,
+    *,
+    resume: bool = False,
+    savepoint_path: str | None = None,
+) -> JobClient:
+    """A client whose job is ready to run, with everything checked that can be checked before; nothing runs yet.
+
+    Args:
+        resume: go on from the newest complete checkpoint of a job of this name; start afresh where there is none.
+        savepoint_path: start from exactly this checkpoint; `execution.savepoint.path` if None.
+
+    Raises:
+        JobDefinitionError: the program or its configuration cannot run.
+        CheckpointError: the checkpoint directory cannot be written, or what to restore is damaged or does not fit.
+    """
+    path = savepoint_path if savepoint_path is not None else configuration.get(options.SAVEPOINT_PATH)
+    clock = SystemClock()
+    run = prepare_run(
+        job_graph, configuration, resume=resume, savepoint_path=path, random=Random(clock.now_ms())
+    )
+    return JobClient(run, make_cluster(run.graph, configuration, clock), clock)
+
+
+class JobClient:
+    """A job and its JobManager, which lives in this process: in the calling thread or in one of its own.
+
+    A job in a background thread is cancelled when the program ends; `wait` for it if it shall go on.
+    """
+
+    def __init__(self, run: JobRun, cluster: Cluster, clock: Clock) -> None:
+        self._run_description = run
+        self._cluster = cluster
+        self._clock = clock
+        self._master = JobMaster(run, cluster, clock)
+        self._result: Future[JobExecutionResult] = Future()
+        self._thread: threading.Thread | None = None
+
+    # ---- running ------------------------------------------------------------------------------------------------------
+
+    def run_in_this_thread(self) -> JobExecutionResult:
+        """Run the job to its end. In the main thread, Ctrl-C or SIGTERM cancels it cleanly, a second one at once.
+
+        Raises:
+            JobExecutionError: it failed; the cause is chained, and its text is in the message.
+            JobCancelledError: it was cancelled from another thread.
+            KeyboardInterrupt, SystemExit: a signal ended it.
+        """
+        with SignalGuard(self.cancel, self._cluster.wakeup_fd()) as guard:
+            self._run()
+        guard.raise_if_signalled()
+        return self._result.result()
+
+    def run_in_background(self) -> None:
+        """Start the job in a thread of its own; returns at once."""
+        name = f"job {self._run_description.graph.job.settings.name}"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        atexit.register(self.cancel_and_wait)
+        self._thread.start()
+
+    # ---- PyFlink's JobClient ------------------------------------------------------------------------------------------
+
+    def get_job_id(self) -> JobId:
+        """32 hexadecimal digits, kept by `--resume`."""
+        return JobId(self._run_description.job_id)
+
+    def get_job_status(self) -> Future[JobStatus]:
+        """The status now, as a future that is done (as PyFlink has it); `status` is the plain value."""
+        future: Future[JobStatus] = Future()
+        future.set_result(self.status)
+        return future
+
+    def cancel(self) -> Future[None]:
+        """Ask for the end, from any thread; nothing is committed. The future is done when the job has ended."""
+        ended: Future[None] = Future()
+        self._result.add_done_callback(lambda _: ended.set_result(None))
+        self._master.cancel()
+        return ended
+
+    def get_job_execution_result(self) -> Future[JobExecutionResult]:
+        """The result to come; its `result()` raises as `wait`."""
+        return self._result
+
+    # ---- ours ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> JobStatus:
+        """Where the job is in its life."""
+        return self._master.status
+
+    def wait(self, timeout_s: float | None = None) -> JobExecutionResult:
+        """The result, when the job has finished.
+
+        Raises:
+            JobExecutionError: it failed. JobCancelledError: it was cancelled. TimeoutError: it still runs.
+        """
+        return self._result.result(timeout_s)
+
+    def cancel_and_wait(self) -> None:
+        """Cancel unless it has ended, and return when nothing of it runs any more. Never raises the job's error."""
+        if self._thread is None:
+            return
+        self._master.cancel()
+        self._thread.join()
+
+    def statistics(self) -> JobStatistics:
+        """A snapshot. From any thread."""
+        return self._master.statistics()
+
+    def worker_pids(self) -> Mapping[int, int]:
+        """Process id of each live worker, by worker id; this process's own for an embedded worker. From any thread."""
+        return self._cluster.worker_pids()
+
+    def results(self, operator_id: str) -> Iterator[bytes]:
+        """What a collecting sink sends, batch by batch, until the job has ended. For one consumer, in another thread.
+
+        Raises:
+            JobExecutionError: the job failed, after its last results. JobCancelledError: it was cancelled.
+        """
+        yield from self._master.results.of(operator_id)
+        self._result.result()
+
+    # ---- inside -------------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        """Run to the end and set the result, once nothing of the job runs any more; raises only what ends the program."""
+        started_ms = self._clock.monotonic_ms()
+        problem: BaseException | None = None
+        try:
+            self._master.start()
+            self._loop()
+        except (
+            BaseException
+        ) as error:  # a second signal, or a bug of ours: no worker may outlive it, no waiter hang
+            problem = error
+        forced = problem is not None
+        try:
+            self._cluster.close(force=forced)
+            self._master.close(force=forced)
+        finally:
+            self._conclude(problem, self._clock.monotonic_ms() - started_ms)
+            atexit.unregister(self.cancel_and_wait)
+        if problem is not None and not isinstance(problem, Exception):
+            raise problem
+
+    def _loop(self) -> None:
+        master, cluster, clock = self._master, self._cluster, self._clock
+        while master.outcome is None:
+            busy = cluster.step()
+            if master.step() or busy or master.outcome is not None:
+                continue
+            deadline = master.next_deadline_ms()
+            cluster.wait(None if deadline is None else max(0, deadline - clock.monotonic_ms()))
+
+    def _conclude(self, problem: BaseException | None, runtime_ms: int) -> None:
+        outcome, statistics = self._master.outcome, self._master.statistics()
+        name = statistics.job_name
+        if isinstance(problem, Exception):
+            self._result.set_exception(problem)
+        elif problem is not None:
+            self._result.set_exception(JobCancelledError(f"job '{name}' was ended by a signal"))
+        elif isinstance(outcome, JobFinished):
+            self._result.set_result(JobExecutionResult(self.get_job_id(), runtime_ms, statistics))
+        elif isinstance(outcome, JobFailed):
+            self._result.set_exception(_failed(name, outcome, statistics))
+        else:
+            self._result.set_exception(_cancelled(name, statistics))
+
+
+def _failed(name: str, outcome: JobFailed, statistics: JobStatistics) -> JobExecutionError:
+    restarts = f" after {statistics.restarts} restarts" if statistics.restarts else ""
+    cause = outcome.failure.error
+    error = JobExecutionError(f"job '{name}' failed{restarts}: {str(cause) or type(cause).__name__}")
+    error.__cause__ = cause
+    return error
+
+
+def _cancelled(name: str, statistics: JobStatistics) -> JobCancelledError:
+    latest = statistics.latest_checkpoint
+    return JobCancelledError(
+        f"job '{name}' was cancelled",
+        fix=None if latest is None else f"go on from its last checkpoint with --resume or --from {latest}",
+    )

@@ -1,0 +1,388 @@
+"""The JobManager's part in one job: carries events to the machines that decide, and performs what they ask for.
+
+Decisions are the scheduler's, the checkpoint coordinator's and the enumerators'. Everything here runs in one thread, which
+calls `step` whenever the cluster, a helper thread or a deadline has something.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from ...checkpoint.messages import (
+    NotifyCheckpointAborted,
+    NotifyCheckpointComplete,
+    ToTask,
+    TriggerCheckpoint,
+)
+from ...checkpoint.metadata import Metadata
+from ...core.clock import Clock
+from ...core.errors import CheckpointError, CheckpointFailureReason
+from ...core.ids import SubtaskId
+from .. import messages as wire
+from ..graph.execution_graph import ExecutionGraph
+from ..graph.job_graph import JobVertex
+from .background import Background
+from .checkpoints import CheckpointedJob, Checkpoints
+from .cluster import Cluster, MessageArrived, WorkerGone
+from .collected import CollectedResults
+from .failure import failure_of_task, failure_of_worker
+from .restart_strategy import RestartStrategy
+from .restore import RestorePlan, plan_restore
+from .restore_points import RestorePoints
+from .scheduler import Scheduler
+from .scheduling import (
+    Action,
+    AttemptFailed,
+    AttemptPrepared,
+    CancelAll,
+    CancelRequested,
+    CheckpointSettled,
+    DeployAll,
+    Event,
+    Failure,
+    FinalCheckpointCompleted,
+    FinishAll,
+    InputEnded,
+    JobCancelled,
+    JobFailed,
+    JobFinished,
+    JobStatus,
+    KillWorker,
+    PrepareAttempt,
+    ReportFailure,
+    SchedulerConfig,
+    StartCheckpointing,
+    Started,
+    StartWorkers,
+    StopCheckpointing,
+    TasksRunning,
+    TasksStopped,
+    Tick,
+    TriggerFinalCheckpoint,
+    WorkerLost,
+    WorkerRegistered,
+)
+from .source_coordinator import SourceCoordinator, SourceCoordinators
+from .statistics import JobStatistics, TaskCounters
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRun:
+    """Everything about one run of a job that is known before it starts.
+
+    Attributes:
+        artifact: the JobGraph as the workers get it (`runtime.graph.artifact.encode_job`).
+        configuration: all keys that were set.
+        checkpoint_base: absolute path or URL of the checkpoint directory; "" when checkpoints are off.
+        checkpointed: None when checkpoints are off.
+    """
+
+    job_id: str
+    graph: ExecutionGraph
+    artifact: bytes
+    configuration: Mapping[str, str]
+    checkpoint_base: str
+    scheduling: SchedulerConfig
+    strategy: RestartStrategy
+    checkpointed: CheckpointedJob | None
+    restore_points: RestorePoints
+
+
+class JobMaster:
+    """Runs one job on one cluster, from `start` until `outcome` is set."""
+
+    def __init__(self, run: JobRun, cluster: Cluster, clock: Clock) -> None:
+        self._run = run
+        self._cluster = cluster
+        self._clock = clock
+        self._scheduler = Scheduler(run.scheduling, run.strategy)
+        self._events: deque[Event] = deque()
+        self._handling = False
+        self._background = Background("millstream-storage", cluster.wake)
+        self._checkpoints = (
+            None if run.checkpointed is None else Checkpoints(run.checkpointed, self, self._background, clock)
+        )
+        self._sources = SourceCoordinators(self._source_coordinator)
+        self._addresses: dict[int, str] = {}
+        self._worker_of = {str(subtask.subtask_id): int(subtask.worker) for subtask in run.graph.subtasks}
+        self._plan = RestorePlan()
+        self._counters = TaskCounters(run.graph)
+        self._last_failure: str | None = None
+        self._cancel_asked = False
+        self.results = CollectedResults()
+        self.outcome: JobFinished | JobFailed | JobCancelled | None = None
+
+    # ---- the loop -----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin. Once."""
+        self._post(Started())
+
+    def cancel(self) -> None:
+        """Ask for the end. From any thread, any number of times."""
+        self._cancel_asked = True
+        self._cluster.wake()
+
+    def step(self) -> bool:
+        """Handle everything that has come up; whether there was anything."""
+        now_ms = self._clock.monotonic_ms()
+        events = self._cluster.events()
+        for event in events:
+            if isinstance(event, MessageArrived):
+                self._on_message(event.worker, event.message)
+            else:
+                self._on_gone(event)
+        if self._cancel_asked:
+            self._cancel_asked = False
+            self._post(CancelRequested())
+        busy = self._background.deliver()
+        busy = self._sources.step(now_ms) or busy
+        if self._checkpoints is not None:
+            self._checkpoints.tick(now_ms)
+        deadline = self._scheduler.next_deadline_ms()
+        if deadline is not None and deadline <= now_ms:
+            self._post(Tick())
+        return bool(events) or busy
+
+    def next_deadline_ms(self) -> int | None:
+        """When `step` has something to do though nothing happened (monotonic)."""
+        deadlines = (
+            self._scheduler.next_deadline_ms(),
+            self._sources.next_deadline_ms(),
+            None if self._checkpoints is None else self._checkpoints.next_deadline_ms(),
+        )
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def close(self, *, force: bool) -> None:
+        """Give everything back; storage work that was begun is ended first, unless forced. Idempotent."""
+        self._sources.close()
+        self._background.close(join=not force)
+        self.results.end()
+
+    @property
+    def status(self) -> JobStatus:
+        """Where the job is in its life. From any thread."""
+        return self._scheduler.status
+
+    def statistics(self) -> JobStatistics:
+        """A snapshot. From any thread."""
+        checkpoints = self._checkpoints
+        return JobStatistics(
+            job_id=self._run.job_id,
+            job_name=self._run.graph.job.settings.name,
+            status=self._scheduler.status,
+            attempt=self._scheduler.attempt,
+            restarts=self._scheduler.restarts,
+            vertices=self._counters.by_vertex(),
+            checkpoints=None if checkpoints is None else checkpoints.statistics(),
+            latest_checkpoint=None if checkpoints is None else checkpoints.latest_path,
+            last_failure=self._last_failure,
+        )
+
+    # ---- what happens -------------------------------------------------------------------------------------------------
+
+    def _on_gone(self, event: WorkerGone) -> None:
+        self._addresses.pop(event.worker, None)
+        self._post(WorkerLost(event.worker, failure_of_worker(event.worker, event.reason)))
+
+    def _on_message(self, worker: int, message: wire.FromWorker) -> None:
+        match message:
+            case wire.WorkerRegistered(address=address):
+                self._addresses[worker] = address
+                self._post(WorkerRegistered(worker))
+            case wire.TasksRunning(attempt=attempt):
+                self._post(TasksRunning(worker, attempt))
+                if self._is_current(attempt):
+                    self._add_readers(worker)
+            case wire.TaskFailed(attempt=attempt, failure=failure):
+                self._post(AttemptFailed(attempt, self._judged(failure_of_task(failure), attempt)))
+            case wire.SplitRequested(attempt=attempt, subtask=subtask):
+                if self._is_current(attempt):
+                    vertex, _, index = subtask.partition("/")
+                    self._sources.handle_split_request(int(vertex), int(index))
+            case wire.InputEnded(attempt=attempt, subtask=subtask):
+                self._post(InputEnded(attempt, subtask))
+            case wire.FromSubtask(attempt=attempt, message=answer):
+                if self._checkpoints is not None:
+                    self._checkpoints.on_message(answer, attempt)
+            case wire.TasksStopped(attempt=attempt):
+                self._post(TasksStopped(worker, attempt))
+            case wire.ClientData():
+                self.results.add(message)
+            case wire.WorkerStatistics(attempt=attempt, tasks=tasks):
+                if self._is_current(attempt):
+                    self._counters.update(tasks)
+            case _:
+                assert_never(message)
+
+    def _add_readers(self, worker: int) -> None:
+        for subtask in self._run.graph.subtasks:
+            if subtask.worker == worker and subtask.vertex.is_source:
+                self._sources.add_reader(subtask.vertex.index, subtask.index)
+
+    def _is_current(self, attempt: int) -> bool:
+        return attempt == self._scheduler.attempt
+
+    def _judged(self, failure: Failure, attempt: int) -> Failure:
+        """A damaged file of the restored checkpoint is no reason to give up as long as there is an older checkpoint."""
+        error = failure.error
+        damaged = isinstance(error, CheckpointError) and error.reason is CheckpointFailureReason.CORRUPT
+        if not damaged or not self._is_current(attempt):
+            return failure
+        assert isinstance(error, CheckpointError)
+        return Failure(error, recoverable=self._run.restore_points.distrust(error))
+
+    # ---- Peers of the checkpoints -------------------------------------------------------------------------------------
+
+    def send_to_tasks(self, message: ToTask, subtasks: Sequence[str]) -> None:
+        """See `checkpoints.Peers`."""
+        attempt = self._scheduler.attempt
+        match message:
+            case TriggerCheckpoint():
+                for subtask in subtasks:
+                    self._cluster.send(
+                        self._worker_of[subtask], wire.TriggerSource(attempt, subtask, message)
+                    )
+            case NotifyCheckpointComplete() | NotifyCheckpointAborted():
+                for worker in sorted({self._worker_of[subtask] for subtask in subtasks}):
+                    self._cluster.send(worker, wire.NotifyTasks(attempt, message))
+            case _:
+                assert_never(message)
+
+    def snapshot_enumerators(self, checkpoint_id: int) -> Mapping[str, bytes] | None:
+        """See `checkpoints.Peers`."""
+        return self._sources.snapshot(checkpoint_id)
+
+    def fail_attempt(self, failure: Failure) -> None:
+        """See `checkpoints.Peers`."""
+        self._post(AttemptFailed(self._scheduler.attempt, failure))
+
+    def checkpointing_settled(self) -> None:
+        """See `checkpoints.Peers`."""
+        self._post(CheckpointSettled())
+
+    def final_checkpoint_completed(self) -> None:
+        """See `checkpoints.Peers`."""
+        self._post(FinalCheckpointCompleted(self._scheduler.attempt))
+
+    # ---- what the scheduler asks for ----------------------------------------------------------------------------------
+
+    def _post(self, event: Event) -> None:
+        """Handle an event, and those that performing brings about, one after the other."""
+        self._events.append(event)
+        if self._handling:
+            return
+        self._handling = True
+        try:
+            while self._events:
+                for action in self._scheduler.handle(self._events.popleft(), self._clock.monotonic_ms()):
+                    self._perform(action)
+        finally:
+            self._handling = False
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case StartWorkers(workers=workers):
+                self._cluster.start_workers(workers)
+            case KillWorker(worker=worker):
+                _LOG.warning("worker %d does not stop its tasks and is killed", worker)
+                self._cluster.kill_worker(worker)
+            case PrepareAttempt(attempt=attempt):
+                self._prepare(attempt)
+            case DeployAll(attempt=attempt):
+                self._deploy(attempt)
+            case StartCheckpointing(attempt=attempt):
+                if self._checkpoints is not None:
+                    self._checkpoints.start(attempt)
+            case StopCheckpointing():
+                self._sources.close()
+                if self._checkpoints is None:
+                    self._post(CheckpointSettled())
+                else:
+                    self._checkpoints.stop()
+            case TriggerFinalCheckpoint():
+                assert self._checkpoints is not None
+                self._checkpoints.request_final()
+            case FinishAll(attempt=attempt, commit_now=commit_now):
+                self._broadcast(wire.FinishTasks(attempt, commit_now))
+            case CancelAll(attempt=attempt):
+                self._broadcast(wire.CancelTasks(attempt))
+            case ReportFailure(failure=failure, restart_in_ms=delay_ms):
+                self._report(failure, delay_ms)
+            case JobFinished() | JobFailed() | JobCancelled():
+                self.outcome = action
+                if self._checkpoints is not None:
+                    self._checkpoints.job_ended(self._scheduler.status)
+            case _:
+                assert_never(action)
+
+    def _prepare(self, attempt: int) -> None:
+        retained = () if self._checkpoints is None else self._checkpoints.retained_ids
+
+        def found(metadata: Metadata | None) -> None:
+            self._plan = RestorePlan() if metadata is None else plan_restore(metadata, self._run.graph.job)
+            self._post(AttemptPrepared(attempt))
+
+        def failed(error: Exception) -> None:
+            passing = isinstance(error, CheckpointError) and error.reason is CheckpointFailureReason.STORAGE
+            self._post(AttemptFailed(attempt, Failure(error, recoverable=passing)))
+
+        points = self._run.restore_points
+        if self._run.checkpointed is None and points.starts_empty:
+            found(None)  # no storage, no helper thread: a small job starts at once
+        else:
+            self._background.submit(lambda: points.find(attempt, retained), found, failed)
+
+    def _deploy(self, attempt: int) -> None:
+        run, plan = self._run, self._plan
+        self._counters.clear()
+        if plan.checkpoint_id is not None:
+            _LOG.info("attempt %d restores checkpoint %d", attempt, plan.checkpoint_id)
+        for worker in run.scheduling.workers:
+            own = {s.subtask_id for s in run.graph.subtasks if s.worker == worker}
+            self._cluster.send(
+                worker,
+                wire.DeployTasks(
+                    attempt=attempt,
+                    job_id=run.job_id,
+                    job=run.artifact,
+                    configuration=dict(run.configuration),
+                    addresses=dict(self._addresses),
+                    restores={id_: restore for id_, restore in plan.operators.items() if id_ in own},
+                    restored_checkpoint_id=plan.checkpoint_id,
+                    checkpoint_base=run.checkpoint_base,
+                ),
+            )
+        self._sources.start(run.graph.job.vertices, plan.enumerators, plan.splits)
+
+    def _source_coordinator(self, vertex: JobVertex) -> SourceCoordinator:
+        attempt = self._scheduler.attempt
+
+        def send(subtask: SubtaskId, splits: list[bytes], *, no_more: bool) -> None:
+            self._cluster.send(
+                self._worker_of[subtask], wire.AddSplits(attempt, subtask, splits, no_more=no_more)
+            )
+
+        return SourceCoordinator(
+            vertex,
+            send=send,
+            fail=lambda failure: self._post(AttemptFailed(attempt, failure)),
+            wake=self._cluster.wake,
+            clock=self._clock,
+        )
+
+    def _broadcast(self, message: wire.ToWorker) -> None:
+        for worker in self._run.scheduling.workers:
+            self._cluster.send(worker, message)
+
+    def _report(self, failure: Failure, delay_ms: int | None) -> None:
+        text = str(failure.error)
+        self._last_failure = text.splitlines()[0] if text else type(failure.error).__name__
+        if delay_ms is not None:
+            _LOG.warning("the job failed and restarts in %d ms: %s", delay_ms, text)

@@ -1,0 +1,236 @@
+"""From a JobGraph and a configuration to a run: what to restore, where checkpoints go, which cluster, how often to restart."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from ...checkpoint.catalog import ResumePoint, StoredCheckpoint, list_checkpoints, load, resume_point, verify
+from ...checkpoint.compatibility import check_compatible
+from ...checkpoint.coordination import CoordinatorConfig
+from ...checkpoint.storage import CheckpointStorage
+from ...core.clock import Clock
+from ...core.configuration import Configuration, options
+from ...core.errors import CheckpointError, ConfigurationError, JobDefinitionError
+from ...core.ids import JobId, new_job_id
+from ...core.workdir import WorkDir, create_work_dir
+from ..graph.artifact import encode_job
+from ..graph.execution_graph import ExecutionGraph, build_execution_graph
+from ..graph.job_graph import JobGraph
+from .checkpoints import CheckpointedJob
+from .cluster import Cluster, EmbeddedCluster
+from .job_master import JobRun
+from .process_cluster import ProcessCluster
+from .restart_strategy import Backoff, ExponentialDelay, FixedDelay, NoRestart, RestartStrategy
+from .restore import describe_operators
+from .restore_points import RestorePoints
+from .scheduling import JobStatus, SchedulerConfig
+
+DEFAULT_CHECKPOINT_DIR: Final = ".millstream/checkpoints"
+"""Under the working directory: where checkpoints go when they are on and no directory is set."""
+
+_PRELOAD_OF_BACKEND: Final = {"rocksdb": ("rocksdict", "millstream.state.rocksdb")}
+_DELETED_AFTER: Final[dict[str, frozenset[JobStatus]]] = {
+    "RETAIN_ON_CANCELLATION": frozenset(),
+    "DELETE_ON_CANCELLATION": frozenset({JobStatus.CANCELED}),
+    "NO_EXTERNALIZED_CHECKPOINTS": frozenset(status for status in JobStatus if status.is_terminal()),
+}
+_UNLIMITED: Final = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Whether and how the job continues something.
+
+    Attributes:
+        is_own: the checkpoint belongs to the same job, which goes on under its id.
+    """
+
+    job_id: JobId
+    initial: StoredCheckpoint | None = None
+    is_own: bool = False
+    resumed: ResumePoint | None = None
+
+
+def prepare_run(
+    job: JobGraph, configuration: Configuration, *, resume: bool, savepoint_path: str | None, random: Random
+) -> JobRun:
+    """Everything that can be found out, and found wrong, before a worker is started.
+
+    Raises:
+        JobDefinitionError: the program or its configuration cannot run.
+        CheckpointError: the checkpoint directory cannot be written, or what to restore is damaged or does not fit.
+    """
+    graph = build_execution_graph(job)
+    name = job.settings.name
+    artifact = encode_job(job)
+    directory = checkpoint_directory(configuration)
+    checkpointing = configuration.get(options.CHECKPOINTING_INTERVAL) is not None
+    origin = _origin(directory, name, resume=resume, savepoint_path=savepoint_path)
+    initial = origin.initial
+    ignore_unclaimed = configuration.get(options.SAVEPOINT_IGNORE_UNCLAIMED_STATE)
+    if initial is not None:
+        operators = describe_operators(job)
+        check_compatible(
+            initial.metadata, operators, path=initial.path, ignore_unclaimed_state=ignore_unclaimed
+        )
+    storage: CheckpointStorage | None = None
+    first_attempt = 1 if initial is None else initial.metadata.attempt + 1
+    if checkpointing:
+        storage = CheckpointStorage(directory, origin.job_id)
+        storage.check_writable()
+        first_attempt = storage.claim_attempt(name)
+    return JobRun(
+        job_id=origin.job_id,
+        graph=graph,
+        artifact=artifact,
+        configuration=configuration.to_dict(),
+        checkpoint_base=directory if checkpointing or initial is not None else "",
+        scheduling=_scheduling(graph, checkpointing=checkpointing, first_attempt=first_attempt),
+        strategy=restart_strategy(configuration, random),
+        checkpointed=None if storage is None else _checkpointed(storage, graph, configuration, origin.resumed),
+        restore_points=RestorePoints(
+            storage,
+            name,
+            graph,
+            initial=initial,
+            initial_is_own=origin.is_own and checkpointing,
+            ignore_unclaimed_state=ignore_unclaimed,
+            first_attempt=first_attempt,
+        ),
+    )
+
+
+def checkpoint_directory(configuration: Configuration) -> str:
+    """Absolute path, or URL, of the checkpoint directory."""
+    configured = configuration.get(options.CHECKPOINTING_DIR) or DEFAULT_CHECKPOINT_DIR
+    local = configured.removeprefix("file://")
+    return configured if "://" in local else str(Path(local).expanduser().absolute())
+
+
+def restart_strategy(configuration: Configuration, random: Random) -> RestartStrategy:
+    """The configured one; without configuration exponential delay when checkpoints are on, else none, as in Flink."""
+    get = configuration.get
+    kind = get(options.RESTART_STRATEGY)
+    if kind is None:
+        kind = "none" if get(options.CHECKPOINTING_INTERVAL) is None else "exponential-delay"
+    if kind == "none":
+        return NoRestart()
+    if kind == "fixed-delay":
+        attempts = get(options.FIXED_DELAY_ATTEMPTS)
+        return FixedDelay(_UNLIMITED if attempts is None else attempts, get(options.FIXED_DELAY_DELAY))
+    backoff = Backoff(
+        initial_ms=get(options.EXPONENTIAL_INITIAL_BACKOFF),
+        max_ms=get(options.EXPONENTIAL_MAX_BACKOFF),
+        multiplier=get(options.EXPONENTIAL_MULTIPLIER),
+        reset_threshold_ms=get(options.EXPONENTIAL_RESET_THRESHOLD),
+        jitter=get(options.EXPONENTIAL_JITTER),
+        attempts=get(options.EXPONENTIAL_ATTEMPTS),
+    )
+    return ExponentialDelay(backoff, random)
+
+
+def make_cluster(graph: ExecutionGraph, configuration: Configuration, clock: Clock) -> Cluster:
+    """Workers in this thread or in processes (`taskmanager.mode`); nothing is started yet.
+
+    Raises:
+        ConfigurationError: the job needs several workers and the mode is `embedded`.
+    """
+    mode = configuration.get(options.TASK_MANAGER_MODE)
+    if mode == "embedded" and graph.worker_count > 1:
+        raise ConfigurationError(
+            f"the job needs {graph.worker_count} workers, and an embedded cluster has one",
+            where=f"{options.TASK_MANAGER_MODE.key}: embedded",
+            fix="use 'process' or 'auto', or parallelism 1 and one slot sharing group",
+        )
+    secret = os.urandom(32)
+    if _is_embedded(graph, configuration):
+        return EmbeddedCluster(_work_dir_maker(configuration), secret=secret, clock=clock)
+    preload = _PRELOAD_OF_BACKEND.get(configuration.get(options.STATE_BACKEND), ())
+    return ProcessCluster(_work_dir_maker(configuration), secret=secret, clock=clock, preload=preload)
+
+
+def _is_embedded(graph: ExecutionGraph, configuration: Configuration) -> bool:
+    mode = configuration.get(options.TASK_MANAGER_MODE)
+    return mode == "embedded" or (mode == "auto" and graph.worker_count == 1)
+
+
+def _work_dir_maker(configuration: Configuration) -> Callable[[], WorkDir]:
+    folders = configuration.get(options.TMP_DIRS)
+    return lambda: create_work_dir(folders[0] if folders else None)
+
+
+def _origin(directory: str, name: str, *, resume: bool, savepoint_path: str | None) -> _Origin:
+    if resume and savepoint_path is not None:
+        raise JobDefinitionError(
+            "a job cannot both resume and start from a given checkpoint",
+            fix="give --resume or --from, not both",
+        )
+    if savepoint_path is not None:
+        return _Origin(new_job_id(), _named_checkpoint(savepoint_path))
+    found = resume_point(directory, name) if resume else None
+    if found is None:
+        return _Origin(new_job_id())
+    metadata = found.checkpoint.metadata
+    return _Origin(JobId(metadata.job_id), found.checkpoint, is_own=True, resumed=found)
+
+
+def _named_checkpoint(path: str) -> StoredCheckpoint:
+    """Exactly that one, whole; an error names the older ones of its job that could be used instead."""
+    try:
+        checkpoint = load(path)
+        verify(checkpoint, content=True)
+    except CheckpointError as error:
+        others = _usable_siblings(path)
+        if others:
+            error.add_note("these checkpoints of the same job are there: " + ", ".join(others))
+        raise
+    return checkpoint
+
+
+def _usable_siblings(path: str) -> list[str]:
+    folder = path.rstrip("/").removesuffix("/_metadata")
+    job_folder = folder.rpartition("/")[0]
+    try:
+        found = list_checkpoints(job_folder) if job_folder else []
+    except CheckpointError:
+        return []
+    return [info.path for info in reversed(found) if info.complete and info.problem is None]
+
+
+def _scheduling(graph: ExecutionGraph, *, checkpointing: bool, first_attempt: int) -> SchedulerConfig:
+    return SchedulerConfig(
+        workers=tuple(range(graph.worker_count)),
+        subtasks=frozenset(str(subtask.subtask_id) for subtask in graph.subtasks),
+        checkpointing=checkpointing,
+        first_attempt=first_attempt,
+    )
+
+
+def _checkpointed(
+    storage: CheckpointStorage,
+    graph: ExecutionGraph,
+    configuration: Configuration,
+    resumed: ResumePoint | None,
+) -> CheckpointedJob:
+    get = configuration.get
+    return CheckpointedJob(
+        storage=storage,
+        job_name=graph.job.settings.name,
+        graph=graph,
+        config=CoordinatorConfig(
+            interval_ms=get(options.CHECKPOINTING_INTERVAL),
+            timeout_ms=get(options.CHECKPOINTING_TIMEOUT),
+            min_pause_ms=get(options.CHECKPOINTING_MIN_PAUSE),
+            max_concurrent=get(options.MAX_CONCURRENT_CHECKPOINTS),
+            tolerable_failures=get(options.TOLERABLE_FAILED_CHECKPOINTS),
+        ),
+        retained=get(options.NUM_RETAINED_CHECKPOINTS),
+        deleted_after=_DELETED_AFTER[get(options.EXTERNALIZED_CHECKPOINT_RETENTION)],
+        recovered=() if resumed is None else resumed.retained,
+        next_checkpoint_id=1 if resumed is None else resumed.next_checkpoint_id,
+    )

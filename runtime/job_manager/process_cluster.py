@@ -1,0 +1,269 @@
+"""Workers in processes of their own, on this host."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from ...core.clock import Clock
+from ...core.workdir import WorkDir
+from ..message_link import MessageLink
+from ..messages import FromWorker, Shutdown, ToWorker, WorkerRegistered
+from ..transport import (
+    FramedSocket,
+    PeerRejected,
+    Role,
+    Waker,
+    address_of,
+    listen,
+    local_address,
+)
+from ..worker.fork_messages import KillSpawned, SpawnWorker, WorkerExited, WorkerSpawned
+from .cluster import ClusterEvent, MessageArrived, WorkerGone
+from .fork_client import ForkServerProcess, describe_exit
+
+WorkerLink = MessageLink[ToWorker, FromWorker]
+
+_HANDSHAKE_TIMEOUT_MS: Final = 10_000
+
+
+@dataclass(slots=True)
+class _Process:
+    """A worker process that was asked for and is not known to have ended."""
+
+    generation: int
+    pid: int | None = None
+    link: WorkerLink | None = None
+
+
+@dataclass(slots=True)
+class _Visitor:
+    """A connection that has not said yet which worker it is."""
+
+    link: WorkerLink
+    until_ms: int
+
+
+@dataclass(slots=True)
+class _Running:
+    """What there is once the first workers were asked for."""
+
+    work_dir: WorkDir
+    listener: socket.socket
+    server: ForkServerProcess | None = None
+    visitors: list[_Visitor] = field(default_factory=list)
+
+
+class ProcessCluster:
+    """Worker processes forked from a fork server, each linked to this process by an authenticated control connection.
+
+    A worker is gone when the fork server says that its process ended (or, if the fork server itself died, when its
+    connection is closed): never earlier, so that tasks of two attempts cannot overlap.
+    """
+
+    def __init__(
+        self,
+        make_work_dir: Callable[[], WorkDir],
+        *,
+        secret: bytes,
+        clock: Clock,
+        preload: Sequence[str] = (),
+    ) -> None:
+        self._make_work_dir = make_work_dir
+        self._secret = secret
+        self._clock = clock
+        self._preload = preload
+        self._waker = Waker()
+        self._running: _Running | None = None
+        self._processes: dict[int, _Process] = {}
+        self._generation = 0
+        self._events: list[ClusterEvent] = []
+
+    # ---- Cluster ------------------------------------------------------------------------------------------------------
+
+    def start_workers(self, workers: Sequence[int]) -> None:
+        """See `Cluster`. The first call starts the fork server."""
+        running = self._running
+        if running is None:
+            work_dir = self._make_work_dir()
+            running = self._running = _Running(work_dir, listen(local_address(work_dir.path, "control")))
+        if running.server is None:
+            running.server = ForkServerProcess(running.work_dir.path, self._preload)
+        address = address_of(running.listener)
+        for worker in workers:
+            self._generation += 1
+            self._processes[worker] = _Process(self._generation)
+            running.server.link.send(
+                SpawnWorker(worker, self._generation, address, self._secret, str(running.work_dir.path))
+            )
+
+    def kill_worker(self, worker: int) -> None:
+        """See `Cluster`."""
+        process = self._processes.get(worker)
+        if process is not None and self._running is not None and self._running.server is not None:
+            self._running.server.link.send(KillSpawned(worker, process.generation))
+
+    def send(self, worker: int, message: ToWorker) -> None:
+        """See `Cluster`."""
+        process = self._processes.get(worker)
+        if process is not None and process.link is not None:
+            process.link.send(message)
+
+    def step(self) -> bool:
+        """Accept, read and write."""
+        running = self._running
+        if running is None:
+            return False
+        before = len(self._events)
+        self._accept(running)
+        self._hear_visitors(running)
+        self._hear_workers()
+        self._hear_server(running)
+        return len(self._events) > before
+
+    def events(self) -> list[ClusterEvent]:
+        """See `Cluster`."""
+        events, self._events = self._events, []
+        return events
+
+    def wait(self, timeout_ms: int | None) -> None:
+        """See `Cluster`."""
+        poll = select.poll()
+        poll.register(self._waker.fileno(), select.POLLIN)
+        running = self._running
+        if running is not None:
+            poll.register(running.listener.fileno(), select.POLLIN)
+            for link in self._links(running):
+                poll.register(link.fileno(), select.POLLIN | (select.POLLOUT if link.wants_write else 0))
+        if not self._events:
+            poll.poll(timeout_ms)
+        self._waker.drain()
+
+    def wake(self) -> None:
+        """See `Cluster`."""
+        self._waker.wake()
+
+    def wakeup_fd(self) -> int:
+        """See `Cluster`."""
+        return self._waker.write_fileno()
+
+    def worker_pids(self) -> Mapping[int, int]:
+        """See `Cluster`."""
+        return {worker: p.pid for worker, p in list(self._processes.items()) if p.pid is not None}
+
+    def close(self, *, force: bool) -> None:
+        """See `Cluster`."""
+        running, self._running = self._running, None
+        if running is None:
+            self._waker.close()
+            return
+        server = running.server
+        if server is not None and not force:
+            for process in self._processes.values():
+                if process.link is not None:
+                    process.link.send(Shutdown())
+            server.stop()
+        elif server is not None:
+            server.kill()
+        for link in self._links(running):
+            link.close()
+        self._processes.clear()
+        running.listener.close()
+        running.work_dir.remove()
+        self._waker.close()
+
+    # ---- inside -------------------------------------------------------------------------------------------------------
+
+    def _links(
+        self, running: _Running
+    ) -> list[MessageLink[ToWorker, FromWorker] | MessageLink[object, object]]:
+        links: list[MessageLink[ToWorker, FromWorker] | MessageLink[object, object]] = []
+        links += [process.link for process in self._processes.values() if process.link is not None]
+        links += [visitor.link for visitor in running.visitors]
+        if running.server is not None:
+            links.append(running.server.link)  # type: ignore[arg-type]
+        return [link for link in links if not link.connection.closed]
+
+    def _accept(self, running: _Running) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sock, _ = running.listener.accept()
+                connection = FramedSocket(sock, secret=self._secret, role=Role.LISTENER)
+                connection.pump_out()
+                until_ms = self._clock.monotonic_ms() + _HANDSHAKE_TIMEOUT_MS
+                running.visitors.append(_Visitor(MessageLink(connection, FromWorker), until_ms))
+
+    def _hear_visitors(self, running: _Running) -> None:
+        for visitor in tuple(running.visitors):
+            link = visitor.link
+            try:
+                message = link.receive()
+            except PeerRejected:
+                message = None
+            if isinstance(message, WorkerRegistered) and self._admit(message, link):
+                running.visitors.remove(visitor)
+            elif message is not None or link.closed or self._clock.monotonic_ms() > visitor.until_ms:
+                link.close()
+                running.visitors.remove(visitor)
+
+    def _admit(self, message: WorkerRegistered, link: WorkerLink) -> bool:
+        """Whether this is the process that was asked for under that number."""
+        process = self._processes.get(message.worker)
+        if process is None or process.link is not None or process.pid not in {None, message.pid}:
+            return False
+        process.link = link
+        process.pid = message.pid
+        self._events.append(MessageArrived(message.worker, message))
+        return True
+
+    def _hear_workers(self) -> None:
+        for worker, process in self._processes.items():
+            self._hear_worker(worker, process)
+
+    def _hear_worker(self, worker: int, process: _Process) -> None:
+        link = process.link
+        if link is None:
+            return
+        while (message := link.receive()) is not None:
+            self._events.append(MessageArrived(worker, message))
+        if link.closed:
+            self.kill_worker(
+                worker
+            )  # a process that cannot be talked to is of no use; its end will be reported
+
+    def _hear_server(self, running: _Running) -> None:
+        server = running.server
+        if server is None:
+            return
+        while (message := server.link.receive()) is not None:
+            process = self._processes.get(message.worker)
+            if process is None or process.generation != message.generation:
+                continue
+            if isinstance(message, WorkerSpawned):
+                process.pid = message.pid
+            elif isinstance(message, WorkerExited):
+                self._gone(message.worker, process, describe_exit(message.status))
+        if server.link.closed:
+            self._server_gone(running, server)
+
+    def _server_gone(self, running: _Running, server: ForkServerProcess) -> None:
+        """Its workers die with it; each is gone once its connection is closed."""
+        server.abandon()
+        for worker, process in list(self._processes.items()):
+            if process.link is None or process.link.closed:
+                self._gone(worker, process, "the fork server is gone, and its workers with it")
+        if not self._processes:
+            server.how_it_ended()
+            running.server = None
+
+    def _gone(self, worker: int, process: _Process, reason: str) -> None:
+        if process.link is not None:
+            while (message := process.link.receive()) is not None:  # its last words
+                self._events.append(MessageArrived(worker, message))
+            process.link.close()
+        self._processes.pop(worker, None)
+        self._events.append(WorkerGone(worker, reason))

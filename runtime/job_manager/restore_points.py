@@ -1,0 +1,104 @@
+"""What the next attempt restores from: the newest checkpoint that is whole. Reads storage, so it runs off the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ...checkpoint.catalog import StoredCheckpoint, job_candidates, newest_valid
+from ...checkpoint.compatibility import check_compatible
+from ...checkpoint.metadata import Metadata
+from ...checkpoint.storage import CheckpointStorage
+from ...core.errors import CheckpointError, MillstreamError
+from ..graph.execution_graph import ExecutionGraph
+from .restore import describe_operators
+
+
+class RestorePoints:
+    """What the next attempt restores from: the newest checkpoint that is whole.
+
+    Args:
+        initial: restored by the first attempt, and later as long as the job has completed no checkpoint of its own.
+        initial_is_own: whether it is one of this job's (`--resume`), not another's (`--from`).
+    """
+
+    def __init__(
+        self,
+        storage: CheckpointStorage | None,
+        job_name: str,
+        graph: ExecutionGraph,
+        *,
+        initial: StoredCheckpoint | None,
+        initial_is_own: bool,
+        ignore_unclaimed_state: bool,
+        first_attempt: int,
+    ) -> None:
+        self._storage = storage
+        self._job_name = job_name
+        self._operators = describe_operators(graph.job)
+        self._initial = initial
+        self._initial_is_own = initial_is_own
+        self._ignore_unclaimed_state = ignore_unclaimed_state
+        self._first_attempt = first_attempt
+        self._problems: dict[int, str] = {}
+        self._restored: int | None = None
+        self._restored_foreign = False
+
+    def find(self, attempt: int, retained_ids: Sequence[int]) -> Metadata | None:
+        """Blocking: what `attempt` starts from, with every file there; None for a start from nothing.
+
+        Raises:
+            CheckpointError: CORRUPT or NOT_FOUND when there are checkpoints and none is whole, STORAGE, INCOMPATIBLE.
+            MillstreamError: another JobManager runs this job.
+        """
+        if self._storage is not None and attempt != self._first_attempt:
+            self._claim(self._storage, attempt)
+        found = self._newest(attempt, retained_ids)
+        if found is None:
+            return None
+        check_compatible(
+            found.metadata,
+            self._operators,
+            path=found.path,
+            ignore_unclaimed_state=self._ignore_unclaimed_state,
+        )
+        self._restored = found.metadata.checkpoint_id
+        self._restored_foreign = found is self._initial and not self._initial_is_own
+        if self._restored_foreign:
+            return found.metadata.with_absolute_paths(found.job_folder)
+        return found.metadata
+
+    @property
+    def starts_empty(self) -> bool:
+        """Whether a job without checkpoints of its own has nothing to restore, ever."""
+        return self._initial is None
+
+    def distrust(self, error: CheckpointError) -> bool:
+        """A task found the restored checkpoint damaged: it is not used again. Whether there may be another one."""
+        if self._restored is None or self._restored_foreign:
+            return False
+        self._problems[self._restored] = f"{error.what} ({error.where})"
+        return True
+
+    def _newest(self, attempt: int, retained_ids: Sequence[int]) -> StoredCheckpoint | None:
+        if self._storage is None or not retained_ids or attempt == self._first_attempt:
+            return self._initial
+        candidates = [
+            replace(info, problem=self._problems.get(info.checkpoint_id))
+            for info in job_candidates(self._storage, retained_ids)
+        ]
+        # Sizes only: these files are our own and young, and whoever restores one verifies its checksum anyway.
+        return newest_valid(candidates, f"job '{self._job_name}'", verify_content=False)[0]
+
+    def _claim(self, storage: CheckpointStorage, attempt: int) -> None:
+        claimed = storage.claim_attempt(self._job_name)
+        if claimed != attempt:
+            raise _two_job_managers(storage, attempt, claimed)
+
+
+def _two_job_managers(storage: CheckpointStorage, attempt: int, claimed: int) -> MillstreamError:
+    return MillstreamError(
+        f"attempt {attempt} of this job was begun by another job manager (the next free one is {claimed})",
+        where=storage.job_folder,
+        fix="only one process may run a job at a time: end the other one, then start with --resume",
+    )

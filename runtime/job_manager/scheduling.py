@@ -1,0 +1,269 @@
+"""What the scheduler is told, and what it asks for: two closed unions of values.
+
+Times called `now_ms` are monotonic. An *attempt* is one run of all tasks of the job; it rises with every restart.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+class JobStatus(enum.Enum):
+    """Flink's life cycle of a job. The last three are final."""
+
+    CREATED = "CREATED"
+    RUNNING = "RUNNING"
+    RESTARTING = "RESTARTING"
+    FAILING = "FAILING"
+    CANCELLING = "CANCELLING"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+    CANCELED = "CANCELED"
+
+    def is_terminal(self) -> bool:
+        """Whether nothing can follow."""
+        return self in {JobStatus.FINISHED, JobStatus.FAILED, JobStatus.CANCELED}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt cannot go on.
+
+    Attributes:
+        error: what the user will see.
+        recoverable: False: a restart cannot help, or would lose data.
+    """
+
+    error: Exception
+    recoverable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerConfig:
+    """What is to run, and how long to be patient. Durations in ms.
+
+    Attributes:
+        workers: ids of the slots that the job needs, all of them.
+        subtasks: ids of all subtasks.
+        checkpointing: whether a bounded job ends with a last checkpoint that commits.
+        first_attempt: above every attempt that the job's checkpoints know of.
+        cancellation_timeout_ms: a worker whose tasks do not stop by then is killed.
+        registration_timeout_ms: a worker that has not registered by then is given up.
+    """
+
+    workers: tuple[int, ...]
+    subtasks: frozenset[str]
+    checkpointing: bool
+    first_attempt: int = 0
+    cancellation_timeout_ms: int = 10_000
+    registration_timeout_ms: int = 60_000
+
+
+# ---- events -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Begin. Once, first."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRegistered:
+    """A worker that was asked for is there and runs no tasks."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """A worker is gone, and every task on it. Comes before the same id registers again."""
+
+    worker: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptPrepared:
+    """The answer to `PrepareAttempt`: it is known what to restore."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class TasksRunning:
+    """All tasks of this attempt on this worker are open and restored."""
+
+    worker: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """A task, an enumerator, the checkpoints or the preparation of this attempt failed."""
+
+    attempt: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class InputEnded:
+    """A subtask has seen the end of all its inputs."""
+
+    attempt: int
+    subtask: str
+
+
+@dataclass(frozen=True, slots=True)
+class TasksStopped:
+    """No task of this attempt runs on this worker any more: the answer to `CancelAll` and `FinishAll`."""
+
+    worker: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSettled:
+    """The answer to `StopCheckpointing`: no metadata is being written, so the newest durable checkpoint is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinalCheckpointCompleted:
+    """The answer to `TriggerFinalCheckpoint`: it is durable. A failed one comes as `AttemptFailed`."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """The user wants the job to end now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed; an early one is harmless."""
+
+
+Event: TypeAlias = (
+    Started
+    | WorkerRegistered
+    | WorkerLost
+    | AttemptPrepared
+    | TasksRunning
+    | AttemptFailed
+    | InputEnded
+    | TasksStopped
+    | CheckpointSettled
+    | FinalCheckpointCompleted
+    | CancelRequested
+    | Tick
+)
+
+
+# ---- actions ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StartWorkers:
+    """Start these; each answers with `WorkerRegistered` or `WorkerLost`."""
+
+    workers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KillWorker:
+    """End it by force; `WorkerLost` follows."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareAttempt:
+    """Find out what to restore from (the newest checkpoint that is whole); answer `AttemptPrepared` or `AttemptFailed`."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeployAll:
+    """Send every worker its tasks. Nothing of an earlier attempt runs any more."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartCheckpointing:
+    """All tasks run."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopCheckpointing:
+    """The attempt is over; answer `CheckpointSettled` once no metadata is being written."""
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerFinalCheckpoint:
+    """All input has ended: take the checkpoint whose completion commits the rest."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinishAll:
+    """Let all tasks end their commits and close. `commit_now`: there are no checkpoints, commit what is written."""
+
+    attempt: int
+    commit_now: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAll:
+    """Stop all tasks without committing anything."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFailure:
+    """For the log: the attempt failed; the restart follows in `restart_in_ms`, None if there will be none."""
+
+    attempt: int
+    failure: Failure
+    restart_in_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobFinished:
+    """The end: all output is committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailed:
+    """The end: there is no restart (any more)."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class JobCancelled:
+    """The end, as the user asked."""
+
+
+Action: TypeAlias = (
+    StartWorkers
+    | KillWorker
+    | PrepareAttempt
+    | DeployAll
+    | StartCheckpointing
+    | StopCheckpointing
+    | TriggerFinalCheckpoint
+    | FinishAll
+    | CancelAll
+    | ReportFailure
+    | JobFinished
+    | JobFailed
+    | JobCancelled
+)

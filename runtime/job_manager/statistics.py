@@ -1,0 +1,99 @@
+"""What can be seen of a running job: frozen snapshots of counters."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ...checkpoint.coordination import CoordinatorStatistics
+from ..graph.execution_graph import ExecutionGraph
+from ..messages import TaskStatistics
+from .scheduling import JobStatus
+
+
+@dataclass(frozen=True, slots=True)
+class VertexStatistics:
+    """Sums over the subtasks of a vertex, in the current attempt.
+
+    Attributes:
+        watermark: the lowest of all subtasks (ms); None while one has none.
+    """
+
+    name: str
+    parallelism: int
+    records_in: int
+    records_out: int
+    watermark: int | None
+    counters: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatistics:
+    """A job at one moment.
+
+    Attributes:
+        attempt: number of the current attempt; rises also across `--resume`.
+        restarts: of this run.
+        checkpoints: None when checkpointing is off.
+        latest_checkpoint: path or URL of the newest completed one, good for `--from`.
+        last_failure: the first line of the latest failure, None if there was none.
+    """
+
+    job_id: str
+    job_name: str
+    status: JobStatus
+    attempt: int
+    restarts: int
+    vertices: tuple[VertexStatistics, ...]
+    checkpoints: CoordinatorStatistics | None
+    latest_checkpoint: str | None
+    last_failure: str | None
+
+
+class TaskCounters:
+    """The latest counters of every subtask of the current attempt."""
+
+    def __init__(self, graph: ExecutionGraph) -> None:
+        self._graph = graph
+        self._tasks: dict[str, TaskStatistics] = {}
+
+    def clear(self) -> None:
+        """A new attempt counts from zero."""
+        self._tasks = {}
+
+    def update(self, tasks: list[TaskStatistics]) -> None:
+        """From one worker."""
+        self._tasks = {
+            **self._tasks,
+            **{task.subtask: task for task in tasks},
+        }  # readers in other threads keep theirs
+
+    def by_vertex(self) -> tuple[VertexStatistics, ...]:
+        """In the order of the JobGraph. May be called from any thread."""
+        latest = self._tasks
+        tasks: dict[int, list[TaskStatistics]] = defaultdict(list)
+        for subtask in self._graph.subtasks:
+            found = latest.get(subtask.subtask_id)
+            if found is not None:
+                tasks[subtask.vertex.index].append(found)
+        return tuple(
+            _summed(vertex.name, vertex.parallelism, tasks[vertex.index])
+            for vertex in self._graph.job.vertices
+        )
+
+
+def _summed(name: str, parallelism: int, tasks: list[TaskStatistics]) -> VertexStatistics:
+    watermarks = [task.watermark for task in tasks if task.watermark is not None]
+    counters: dict[str, int] = defaultdict(int)
+    for task in tasks:
+        for counter, value in task.counters.items():
+            counters[counter] += value
+    return VertexStatistics(
+        name,
+        parallelism,
+        sum(task.records_in for task in tasks),
+        sum(task.records_out for task in tasks),
+        min(watermarks) if len(watermarks) == parallelism else None,
+        dict(counters),
+    )

@@ -1,0 +1,255 @@
+"""All tasks of one attempt on one worker: built from the JobGraph and the restored state, run in turn, torn down together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...checkpoint.storage import CheckpointStorage
+from ...core.clock import Clock
+from ...core.ids import SubtaskId, WorkerId
+from ...operators.base import Operator, OperatorContext, RuntimeInfo
+from ...operators.window import WindowSpec
+from ...state.backend import BackendContext, KeyedStateBackend
+from ...state.backends import create_backend
+from ...state.handles import FileRef, OperatorSnapshot
+from ...state.key_groups import key_group_range
+from ..exchange.channels import InputChannel, LocalOutputChannel, OutputChannel, RemoteOutputChannel
+from ..exchange.codec import BatchCodec
+from ..exchange.peers import Peers
+from ..exchange.record_writer import RecordWriter, make_record_writer
+from ..graph.artifact import decode_job
+from ..graph.execution_graph import Channel, ExecutionGraph, Subtask, build_execution_graph
+from ..graph.job_graph import ChainedOperator, JobEdge
+from ..messages import ClientData, DeployTasks, OperatorRestore, SplitRequested
+from .background import Background
+from .chain import build_chain
+from .processing_time import ProcessingTimeService
+from .settings import WorkerSettings
+from .source_task import SourceTask
+from .task import OneInputTask, Task, TaskEvents
+
+_NOTHING_RESTORED = OperatorRestore(snapshot=OperatorSnapshot())
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptServices:
+    """What the tasks of an attempt use of their worker."""
+
+    worker: WorkerId
+    local_dir: Path
+    clock: Clock
+    time: ProcessingTimeService
+    peers: Peers
+    commits: Background
+    events: TaskEvents
+    send: Callable[[Any], None]
+
+
+class Attempt:
+    """The subtasks placed on this worker, in topological order.
+
+    Raises (from `build` and `open`): whatever restoring state, connecting and user code raise.
+    """
+
+    def __init__(self, deploy: DeployTasks, services: AttemptServices) -> None:
+        self.number = deploy.attempt
+        self.current: Subtask | None = None  # being built or opened
+        self.graph: ExecutionGraph = build_execution_graph(decode_job(deploy.job))
+        self.settings = WorkerSettings.of(deploy.configuration)
+        self.counters: dict[SubtaskId, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        self.storage = (
+            CheckpointStorage(deploy.checkpoint_base, deploy.job_id) if deploy.checkpoint_base else None
+        )
+        self.tasks: list[Task] = []
+        self._deploy = deploy
+        self._services = services
+        self._inputs: dict[SubtaskId, list[InputChannel]] = defaultdict(list)
+        self._outputs: dict[tuple[SubtaskId, int], list[OutputChannel]] = defaultdict(list)
+
+    def build(self) -> None:
+        """Make channels, connections, chains and tasks; nothing is open yet."""
+        self._make_channels()
+        for subtask in self.graph.on_worker(self._services.worker):
+            self.current = subtask
+            self.tasks.append(self._make_task(subtask))
+
+    def open(self) -> None:
+        """Open all operators (last ones first, so that whoever emits finds its target open), then start the readers."""
+        for task in reversed(self.tasks):
+            self.current = task.subtask
+            restores = self._deploy.restores.get(task.subtask.subtask_id, {})
+            for description, operator in reversed(
+                list(zip(task.chain.descriptions, task.chain.operators, strict=True))
+            ):
+                restore = restores.get(description.operator_id, _NOTHING_RESTORED)
+                operator.open(self._context(task, description, operator, restore))
+        for task in self.tasks:
+            if isinstance(task, SourceTask):
+                self.current = task.subtask
+                task.start_reader()
+
+    def by_id(self) -> Mapping[SubtaskId, Task]:
+        """The tasks by subtask id."""
+        return {task.subtask.subtask_id: task for task in self.tasks}
+
+    def close(self) -> list[Exception]:
+        """Close all tasks; the errors of those that failed to."""
+        errors = []
+        for task in self.tasks:
+            try:
+                task.close()
+            except Exception as error:
+                errors.append(error)
+        return errors
+
+    # ---- building
+
+    def _make_channels(self) -> None:
+        me, peers = self._services.worker, self._services.peers
+        here = [
+            channel for channel in self.graph.channels if me in (channel.source.worker, channel.target.worker)
+        ]
+        others = {w for c in here for w in (c.source.worker, c.target.worker)} - {me}
+        codecs: dict[int, BatchCodec] = {}
+        for channel in here:
+            if channel.edge.index not in codecs:
+                codecs[channel.edge.index] = self._codec(channel.edge)
+            self._make_channel(channel, codecs[channel.edge.index])
+        peers.begin(self.number, self._deploy.addresses, others)
+
+    def _make_channel(self, channel: Channel, codec: BatchCodec) -> None:
+        me, peers, room = self._services.worker, self._services.peers, self.settings.credits_per_channel
+        output: OutputChannel
+        if channel.target.worker == me:
+            give_credit = None if channel.is_local else peers.credit_to(channel.source.worker)
+            received = InputChannel(channel.channel_id, codec, give_credit)
+            self._inputs[channel.target.subtask_id].append(received)
+            if channel.is_local:
+                output = LocalOutputChannel(received, room)
+                self._outputs[channel.source.subtask_id, channel.edge.index].append(output)
+            else:
+                peers.inputs[channel.channel_id] = received
+        else:
+            output = RemoteOutputChannel(
+                channel.channel_id, codec, peers.sender_to(channel.target.worker), room
+            )
+            peers.outputs[channel.channel_id] = output
+            self._outputs[channel.source.subtask_id, channel.edge.index].append(output)
+
+    def _codec(self, edge: JobEdge) -> BatchCodec:
+        consumer = self.graph.job.vertices[edge.target].operators[0].operator
+        if isinstance(consumer, WindowSpec):
+            return BatchCodec(edge.record_type, consumer.key_type, consumer.contents.state_type)
+        return BatchCodec(edge.record_type)
+
+    def _make_task(self, subtask: Subtask) -> Task:
+        job, settings, services = self.graph.job, self.settings, self._services
+        writers: dict[tuple[int, str | None], list[RecordWriter]] = defaultdict(list)
+        for edge in job.outputs_of(subtask.vertex.index):
+            writer = make_record_writer(
+                edge.partitioner,
+                self._outputs[subtask.subtask_id, edge.index],
+                job.vertices[edge.target].max_parallelism,
+                settings.batch_size,
+            )
+            writers[edge.source_operator, edge.side_output].append(writer)
+        chain = build_chain(subtask.vertex.operators, writers)
+        all_writers = [writer for edge_writers in writers.values() for writer in edge_writers]
+        source = subtask.vertex.operators[0].source
+        if source is not None:
+            return SourceTask(
+                subtask,
+                chain,
+                all_writers,
+                services.events,
+                services.clock,
+                settings.batch_size,
+                source,
+                job.settings.name,
+                lambda: services.send(SplitRequested(self.number, subtask.subtask_id)),
+            )
+        return OneInputTask(
+            subtask,
+            chain,
+            all_writers,
+            services.events,
+            services.clock,
+            settings.batch_size,
+            self._inputs[subtask.subtask_id],
+            exactly_once=settings.exactly_once,
+        )
+
+    # ---- opening
+
+    def _context(
+        self, task: Task, description: ChainedOperator, operator: Operator, restore: OperatorRestore
+    ) -> OperatorContext:
+        services, deploy, subtask = self._services, self._deploy, task.subtask
+        counters = self.counters[subtask.subtask_id]
+
+        def count(name: str, n: int) -> None:
+            counters[name] += n
+
+        def send_to_client(checkpoint_id: int | None, origin: str, data: bytes) -> None:
+            services.send(ClientData(self.number, description.operator_id, origin, checkpoint_id, data))
+
+        return OperatorContext(
+            info=RuntimeInfo(
+                job_id=deploy.job_id,
+                job_name=self.graph.job.settings.name,
+                task_name=subtask.vertex.name,
+                operator_name=description.name,
+                operator_id=description.operator_id,
+                subtask=subtask.index,
+                parallelism=subtask.vertex.parallelism,
+                max_parallelism=subtask.vertex.max_parallelism,
+                attempt=deploy.attempt,
+                restored_checkpoint_id=deploy.restored_checkpoint_id,
+                auto_watermark_interval_ms=self.settings.auto_watermark_interval_ms,
+                checkpointing=self.settings.checkpointing,
+            ),
+            output=task.chain.outputs[task.chain.operators.index(operator)],
+            processing_time=services.time,
+            clock=services.clock,
+            restored_lists=restore.snapshot.lists,
+            open_backend=lambda: self._open_backend(subtask, description, restore),
+            count=count,
+            run_in_background=lambda work, handler: services.commits.run(
+                work, lambda done: handler(done.result())
+            ),
+            send_to_client=send_to_client,
+            restored_committables=restore.committables,
+            all_committables=restore.all_committables,
+        )
+
+    def _open_backend(
+        self, subtask: Subtask, description: ChainedOperator, restore: OperatorRestore
+    ) -> KeyedStateBackend:
+        vertex = subtask.vertex
+        folder = self._services.local_dir / f"attempt-{self.number}"
+        folder = folder / f"{description.operator_id}-{subtask.index}"
+        folder.mkdir(parents=True)
+        context = BackendContext(
+            operator=description.name,
+            max_parallelism=vertex.max_parallelism,
+            key_groups=key_group_range(subtask.index, vertex.max_parallelism, vertex.parallelism),
+            local_dir=folder,
+            restored=restore.snapshot.keyed,
+            reader=_NoReader() if self.storage is None else self.storage.reader(),
+            cache_entries=self.settings.cache_entries,
+        )
+        return create_backend(self.settings.backend, context)
+
+
+class _NoReader:
+    """Stands where nothing can have been restored because checkpoints are off."""
+
+    def read(self, ref: FileRef) -> bytes:
+        raise AssertionError(ref)
+
+    def download(self, ref: FileRef, local: Path) -> None:
+        raise AssertionError(ref, local)

@@ -1,0 +1,63 @@
+"""The protocol between a client and its fork server: one union per direction."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+
+class _Message(msgspec.Struct, frozen=True, tag=True):
+    pass
+
+
+class SpawnWorker(_Message, frozen=True):
+    """Fork a worker.
+
+    Attributes:
+        generation: rises with every process that has the same worker id.
+        control_address: where it registers.
+        secret: of the cluster; it travels through this inherited connection alone, never by argument or environment.
+        work_dir: of the cluster; holds its sockets and its local state.
+    """
+
+    worker: int
+    generation: int
+    control_address: str
+    secret: bytes
+    work_dir: str
+
+
+class KillSpawned(_Message, frozen=True):
+    """End that worker process by force, if it has not ended yet."""
+
+    worker: int
+    generation: int
+
+
+class StopServer(_Message, frozen=True):
+    """Wait for the workers to end, at most `grace_ms`, kill the rest, and end."""
+
+    grace_ms: int
+
+
+ToForkServer: TypeAlias = SpawnWorker | KillSpawned | StopServer
+
+
+class WorkerSpawned(_Message, frozen=True):
+    """The worker runs."""
+
+    worker: int
+    generation: int
+    pid: int
+
+
+class WorkerExited(_Message, frozen=True):
+    """The worker process ended. `status` as from `os.waitstatus_to_exitcode`: negative for a signal."""
+
+    worker: int
+    generation: int
+    status: int
+
+
+FromForkServer: TypeAlias = WorkerSpawned | WorkerExited

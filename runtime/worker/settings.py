@@ -1,0 +1,39 @@
+"""The part of the configuration that a worker's tasks depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...core.configuration import Configuration, options
+from ...state.backends import BackendType
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """Resolved once per attempt. Times in ms; `credits_per_channel` in batches, `batch_size` in records."""
+
+    batch_size: int
+    credits_per_channel: int
+    buffer_timeout_ms: int
+    auto_watermark_interval_ms: int
+    exactly_once: bool
+    checkpointing: bool
+    backend: BackendType
+    cache_entries: int
+
+    @staticmethod
+    def of(keys: Mapping[str, str]) -> WorkerSettings:
+        """From the keys that were set."""
+        configuration = Configuration(keys)
+        get = configuration.get
+        return WorkerSettings(
+            batch_size=get(options.BATCH_SIZE),
+            credits_per_channel=get(options.CREDITS_PER_CHANNEL),
+            buffer_timeout_ms=get(options.BUFFER_TIMEOUT),
+            auto_watermark_interval_ms=get(options.AUTO_WATERMARK_INTERVAL),
+            exactly_once=get(options.CHECKPOINTING_MODE) == "EXACTLY_ONCE",
+            checkpointing=get(options.CHECKPOINTING_INTERVAL) is not None,
+            backend=get(options.STATE_BACKEND),
+            cache_entries=get(options.ROCKSDB_CACHE_ENTRIES),
+        )

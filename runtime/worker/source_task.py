@@ -1,0 +1,127 @@
+"""A source subtask: polls its reader, and starts checkpoints when told to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ...checkpoint.messages import NotifyCheckpointAborted, NotifyCheckpointComplete, TriggerCheckpoint
+from ...connectors.base import (
+    EndOfSource,
+    NothingAvailable,
+    Source,
+    SourceBatch,
+    SourceReader,
+    SourceReaderContext,
+    SplitFinished,
+)
+from ...core.batch import MAX_TIMESTAMP, CheckpointBarrier, RecordBatch
+from ...core.clock import Clock
+from ...core.errors import ProtocolViolation
+from ...operators.base import OperatorSnapshotParts
+from ...operators.source import SourceOperator
+from ..exchange.record_writer import RecordWriter
+from ..graph.execution_graph import Subtask
+from .chain import Chain
+from .task import Task, TaskEvents
+
+SPLITS = "splits"
+"""Name of the list state that holds the reader's unfinished splits."""
+
+
+class SourceTask(Task):
+    """A subtask that reads splits.
+
+    Args:
+        request_split: tells the enumerator that the reader ran out of splits.
+    """
+
+    def __init__(
+        self,
+        subtask: Subtask,
+        chain: Chain,
+        writers: Sequence[RecordWriter],
+        events: TaskEvents,
+        clock: Clock,
+        batch_size: int,
+        source: Source[Any, Any],
+        job_name: str,
+        request_split: Callable[[], None],
+    ) -> None:
+        super().__init__(subtask, chain, writers, events, clock, batch_size)
+        self._source = source
+        self._reader: SourceReader[Any, Any] = source.create_reader(
+            SourceReaderContext(subtask.index, subtask.vertex.parallelism, job_name, clock)
+        )
+        head = chain.operators[0]
+        if not isinstance(head, SourceOperator):
+            raise ProtocolViolation(
+                "a source's chain begins with a source operator", where=subtask.display_name
+            )
+        self._head = head
+        self._request_split = request_split
+        self._more_splits = True
+        self._unfinished: set[str] = set()
+
+    def start_reader(self) -> None:
+        """Connect the reader; after all operators are open."""
+        self._reader.start()
+
+    def add_splits(self, splits: Sequence[bytes], *, no_more: bool) -> None:
+        """From the enumerator."""
+        decoded = [self._source.decode_split(split) for split in splits]
+        if decoded:
+            for split in decoded:
+                self._head.add_split(split.split_id)
+                self._unfinished.add(split.split_id)
+            self._reader.add_splits(decoded)
+        if no_more:
+            self._more_splits = False
+            self._reader.notify_no_more_splits()
+        self.retry_at_ms = None
+
+    def trigger(self, trigger: TriggerCheckpoint) -> None:
+        """Take this checkpoint now: called between batches."""
+        self.take_snapshot(CheckpointBarrier(trigger.checkpoint_id, trigger.timestamp_ms))
+
+    def _take_input(self) -> bool:
+        if self.ended:
+            return False
+        if self.retry_at_ms is not None and self._clock.monotonic_ms() < self.retry_at_ms:
+            return False
+        self.retry_at_ms = None
+        polled = self._reader.poll_next(self._quantum)
+        match polled:
+            case SourceBatch(split_id=split_id, values=values, timestamps=timestamps):
+                if values:
+                    self._head.select_split(split_id)
+                    self._process(RecordBatch(values, timestamps))
+            case SplitFinished(split_id=split_id):
+                self._head.remove_split(split_id)
+                self._unfinished.discard(split_id)
+                if not self._unfinished and self._more_splits:
+                    self._request_split()
+            case NothingAvailable(retry_in_ms=retry_in_ms):
+                self.retry_at_ms = self._clock.monotonic_ms() + retry_in_ms
+                return False
+            case EndOfSource():
+                self.watermark = MAX_TIMESTAMP
+                self.chain.entry.process_watermark(MAX_TIMESTAMP)
+                self.end_input()
+        return True
+
+    def _add_own_state(self, parts: dict[str, OperatorSnapshotParts], checkpoint_id: int) -> None:
+        operator_id = self.chain.descriptions[0].operator_id
+        splits = [self._source.encode_split(split) for split in self._reader.snapshot_state(checkpoint_id)]
+        parts.setdefault(operator_id, OperatorSnapshotParts()).lists[SPLITS] = splits
+
+    def notify(self, notification: NotifyCheckpointComplete | NotifyCheckpointAborted) -> None:
+        if isinstance(notification, NotifyCheckpointComplete):
+            self._reader.notify_checkpoint_complete(notification.checkpoint_id)
+        super().notify(notification)
+
+    def close(self) -> None:
+        try:
+            self._reader.close()
+        finally:
+            super().close()

@@ -1,0 +1,270 @@
+"""A running subtask: takes input when its outputs have room, drives its chain, takes snapshots at barriers.
+
+Life: created -> `open` -> `step` ... -> input ended (it stays, for checkpoints) -> `finish_commits` -> `close`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ...checkpoint.messages import NotifyCheckpointAborted, NotifyCheckpointComplete
+from ...core.batch import (
+    CheckpointBarrier,
+    EndOfInput,
+    RecordBatch,
+    StreamElement,
+    Watermark,
+    WatermarkStatus,
+)
+from ...core.clock import Clock
+from ...core.errors import ProtocolViolation
+from ...operators.base import OperatorSnapshotParts
+from ..exchange.channels import InputChannel
+from ..exchange.record_writer import RecordWriter
+from ..graph.execution_graph import Subtask
+from .alignment import BarrierAligner
+from .chain import Chain
+from .watermark_valve import WatermarkValve
+
+_SLOW_STEP_MS: Final = 20
+_QUICK_STEP_MS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class TakenSnapshot:
+    """The synchronous part of a subtask's snapshot: parts by operator id."""
+
+    barrier: CheckpointBarrier
+    parts: dict[str, OperatorSnapshotParts]
+    alignment_ms: int
+    sync_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEvents:
+    """What a task asks and tells its worker."""
+
+    may_snapshot: Callable[[Task], bool]
+    snapshot_taken: Callable[[Task, TakenSnapshot], None]
+    snapshot_refused: Callable[[Task, int], None]
+    input_ended: Callable[[Task], None]
+
+
+class Task(ABC):
+    """What source and other subtasks have in common.
+
+    Attributes:
+        retry_at_ms: monotonic time before which another `step` is pointless, if nothing else happens; None: no such time.
+    """
+
+    def __init__(
+        self,
+        subtask: Subtask,
+        chain: Chain,
+        writers: Sequence[RecordWriter],
+        events: TaskEvents,
+        clock: Clock,
+        batch_size: int,
+    ) -> None:
+        self.subtask = subtask
+        self.chain = chain
+        self.writers = tuple(writers)
+        self.records_in = 0
+        self.ended = False
+        self.retry_at_ms: int | None = None
+        self.watermark: int | None = None
+        self._events = events
+        self._clock = clock
+        self._batch_size = batch_size
+        self._quantum = batch_size
+        self._blocked_since_ms: int | None = None
+
+    def step(self) -> bool:
+        """Take and process one piece of input. False: nothing to do, or no room for results."""
+        if not self._may_take_input():
+            if self._blocked_since_ms is None:
+                self._blocked_since_ms = self._clock.monotonic_ms()
+            return False
+        if self._blocked_since_ms is not None:
+            blocked_ms = self._clock.monotonic_ms() - self._blocked_since_ms
+            self._blocked_since_ms = None
+            for operator in self.chain.operators:
+                operator.note_blocked(blocked_ms)
+        return self._take_input()
+
+    def _may_take_input(self) -> bool:
+        return all(writer.has_room for writer in self.writers)
+
+    @abstractmethod
+    def _take_input(self) -> bool:
+        """Process one piece of input."""
+
+    def _process(self, batch: RecordBatch) -> None:
+        """Run a batch through the chain; batches get smaller while they take long, so that the loop stays responsive."""
+        before = self._clock.monotonic_ms()
+        self.records_in += len(batch.values)
+        self.chain.entry.process_batch(batch)
+        for operator in self.chain.operators:
+            operator.end_of_batch()
+        took_ms = self._clock.monotonic_ms() - before
+        if took_ms > _SLOW_STEP_MS:
+            self._quantum = max(1, min(self._quantum, len(batch.values)) // 2)
+        elif took_ms < _QUICK_STEP_MS and self._quantum < self._batch_size:
+            self._quantum = min(self._batch_size, self._quantum * 2)
+
+    def flush(self) -> None:
+        """Send on everything held back in operators and writers."""
+        for operator in self.chain.operators:
+            operator.flush()
+        for writer in self.writers:
+            writer.flush()
+
+    def end_input(self) -> None:
+        """All input has been processed and the MAX watermark passed on."""
+        for operator in self.chain.operators:
+            operator.finish()
+        for writer in self.writers:
+            writer.broadcast(EndOfInput())
+        self.ended = True
+        self._events.input_ended(self)
+
+    def take_snapshot(self, barrier: CheckpointBarrier, alignment_ms: int = 0) -> None:
+        """The synchronous part: flush, freeze, and pass the barrier on at once."""
+        if not self._events.may_snapshot(self):
+            for writer in self.writers:
+                writer.broadcast(barrier)
+            self._events.snapshot_refused(self, barrier.checkpoint_id)
+            return
+        before = self._clock.monotonic_ms()
+        for operator in self.chain.operators:
+            operator.flush()
+        parts: dict[str, OperatorSnapshotParts] = {}
+        for description, operator in zip(self.chain.descriptions, self.chain.operators, strict=True):
+            part = operator.snapshot(barrier.checkpoint_id)
+            if part is not None:
+                parts[description.operator_id] = part
+        self._add_own_state(parts, barrier.checkpoint_id)
+        for writer in self.writers:
+            writer.broadcast(barrier)
+        sync_ms = self._clock.monotonic_ms() - before
+        self._events.snapshot_taken(self, TakenSnapshot(barrier, parts, alignment_ms, sync_ms))
+
+    def _add_own_state(self, parts: dict[str, OperatorSnapshotParts], checkpoint_id: int) -> None:
+        """State of the task beside its operators'."""
+
+    def notify(self, notification: NotifyCheckpointComplete | NotifyCheckpointAborted) -> None:
+        """A checkpoint was completed or given up."""
+        checkpoint_id = notification.checkpoint_id
+        for operator in self.chain.operators:
+            if isinstance(notification, NotifyCheckpointComplete):
+                operator.notify_checkpoint_complete(checkpoint_id)
+            else:
+                operator.notify_checkpoint_aborted(checkpoint_id)
+
+    def close(self) -> None:
+        """Close all operators, each even if another failed to; the first error is raised at the end."""
+        errors: list[Exception] = []
+        for closable in (*self.chain.operators, *self.chain.fused):
+            try:
+                closable.close()
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+
+class OneInputTask(Task):
+    """A subtask fed by exchanges."""
+
+    def __init__(
+        self,
+        subtask: Subtask,
+        chain: Chain,
+        writers: Sequence[RecordWriter],
+        events: TaskEvents,
+        clock: Clock,
+        batch_size: int,
+        inputs: Sequence[InputChannel],
+        *,
+        exactly_once: bool,
+    ) -> None:
+        super().__init__(subtask, chain, writers, events, clock, batch_size)
+        self._inputs = tuple(inputs)
+        self._aligner = BarrierAligner(len(inputs), exactly_once=exactly_once)
+        self._valve = WatermarkValve(len(inputs))
+        self._open_inputs = set(range(len(inputs)))
+        self._next = 0
+        self._aligning_since_ms = 0
+
+    def _take_input(self) -> bool:
+        index = self._pick()
+        if index is None:
+            return False
+        channel = self._inputs[index]
+        element = channel.take()
+        if isinstance(element, RecordBatch):
+            if len(element.values) > self._quantum:
+                element, rest = _split(element, self._quantum)
+                channel.put_back(rest)
+            self._process(element)
+        else:
+            self._on_control(index, element)
+        return True
+
+    def _pick(self) -> int | None:
+        """The next input in turn that has something and is not blocked by alignment."""
+        inputs, blocked = self._inputs, self._aligner.blocked
+        count = len(inputs)
+        for step in range(count):
+            index = (self._next + step) % count
+            if inputs[index] and index not in blocked:
+                self._next = index + 1
+                return index
+        return None
+
+    def _on_control(self, index: int, element: StreamElement) -> None:
+        match element:
+            case Watermark(timestamp=timestamp):
+                self._pass_on(self._valve.on_watermark(index, timestamp))
+            case WatermarkStatus(idle=idle):
+                self._pass_on(self._valve.on_status(index, idle))
+            case CheckpointBarrier():
+                self._on_barrier(index, element)
+            case EndOfInput():
+                self._open_inputs.discard(index)
+                if not self._open_inputs:
+                    self.end_input()
+            case _:
+                raise ProtocolViolation(f"{element!r} is no control element", where=self.subtask.display_name)
+
+    def _pass_on(self, elements: Sequence[Watermark | WatermarkStatus]) -> None:
+        for element in elements:
+            if isinstance(element, Watermark):
+                self.watermark = element.timestamp
+                self.chain.entry.process_watermark(element.timestamp)
+                for operator in self.chain.operators:
+                    operator.end_of_batch()
+            else:
+                self.chain.entry.process_status(element.idle)
+
+    def _on_barrier(self, index: int, barrier: CheckpointBarrier) -> None:
+        if not self._aligner.aligning:
+            self._aligning_since_ms = self._clock.monotonic_ms()
+        complete = self._aligner.on_barrier(index, barrier)
+        if complete is not None:
+            self.take_snapshot(complete, self._clock.monotonic_ms() - self._aligning_since_ms)
+
+    def notify(self, notification: NotifyCheckpointComplete | NotifyCheckpointAborted) -> None:
+        if isinstance(notification, NotifyCheckpointAborted):
+            self._aligner.on_aborted(notification.checkpoint_id)
+        super().notify(notification)
+
+
+def _split(batch: RecordBatch, size: int) -> tuple[RecordBatch, RecordBatch]:
+    kind, values, timestamps = type(batch), batch.values, batch.timestamps
+    if timestamps is None:
+        return kind(values[:size]), kind(values[size:])
+    return kind(values[:size], timestamps[:size]), kind(values[size:], timestamps[size:])
