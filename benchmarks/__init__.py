@@ -1,0 +1,1 @@
+"""What the runtime does per second, beside hand-written loops of the same work in the same run. `make bench`."""
