@@ -50,7 +50,7 @@ type: $(STAMP) ## check types (mypy --strict)
 	@$(PY) -m mypy --strict -p millstream && $(PY) -m mypy --strict scripts
 
 imports: $(STAMP) ## check who imports whom
-	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/lint-imports --no-cache
 
 check: lint type imports ## all static checks
 

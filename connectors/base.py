@@ -159,7 +159,7 @@ class SplitEnumerator(Protocol[SplitT_contra]):
         """Give everything back. Called once."""
 
 
-class Source(Protocol[T_co, SplitT]):
+class Source(Protocol[T, SplitT]):
     """A recipe for a source. Immutable; may be used in several jobs."""
 
     @property
@@ -170,7 +170,7 @@ class Source(Protocol[T_co, SplitT]):
     ) -> SplitEnumerator[SplitT]:
         """`restored` is what `SplitEnumerator.snapshot_state` gave, on a restored job."""
 
-    def create_reader(self, context: SourceReaderContext) -> SourceReader[Any, SplitT]: ...
+    def create_reader(self, context: SourceReaderContext) -> SourceReader[T, SplitT]: ...
 
     def encode_split(self, split: SplitT) -> bytes:
         """A versioned encoding (msgpack), never pickle: splits travel in messages and live in checkpoints."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from .committable import KafkaCommittable, TransactionDescription, Verdict, judg
 from .transaction_client import TransactionClient
 
 _LOG: Final = logging.getLogger(__name__)
+_MARKER_PAUSE_S: Final = 0.002
 _ROUNDS: Final = 5
 """How often to ask again when EndTxn and DescribeTransactions contradict each other, which only a race can make."""
 
@@ -39,7 +41,7 @@ class KafkaCommitter:
         self._client: TransactionClient | None = None
 
     def commit(self, committables: Sequence[KafkaCommittable]) -> None:
-        """Commit each, in order.
+        """Commit each, in order; when it returns, consumers can see them.
 
         Raises:
             ConnectorError: retryable if no broker answered in time; not retryable if the transaction was aborted (its
@@ -52,6 +54,7 @@ class KafkaCommitter:
             fault_point("kafka.before-commit")
             if not self._committed_alive(committable, complete):
                 self._commit_for_the_dead(committable)
+            self._await_markers(committable)
             fault_point("kafka.after-commit")
 
     def close(self) -> None:
@@ -75,9 +78,7 @@ class KafkaCommitter:
         return True
 
     def _commit_for_the_dead(self, committable: KafkaCommittable) -> None:
-        if self._client is None:
-            self._client = TransactionClient(self._properties, self._clock)
-        client, tid = self._client, committable.transactional_id
+        client, tid = self._connected(), committable.transactional_id
         found = None
         code = 0
         for _ in range(_ROUNDS):
@@ -103,6 +104,31 @@ class KafkaCommitter:
             where=f"the broker says {found}",
             retryable=True,
         )
+
+    def _await_markers(self, committable: KafkaCommittable) -> None:
+        """Wait until consumers see it: Kafka answers a commit when it is decided, some ms before it is visible.
+
+        Only so that a job that has ended has its results where everybody sees them; the outcome stands either way.
+        """
+        client = self._connected()
+        pause = threading.Event()
+        deadline_ms = self._clock.monotonic_ms() + self._budget_ms
+        while self._clock.monotonic_ms() < deadline_ms:
+            try:
+                found = client.describe(committable.transactional_id)
+            except ConnectorError as error:
+                _LOG.warning(
+                    "%s is committed and will be visible once the brokers are back: %s", committable, error
+                )
+                return
+            if found is None or found.state != "PrepareCommit" or found.started_ms != committable.started_ms:
+                return
+            pause.wait(_MARKER_PAUSE_S)
+
+    def _connected(self) -> TransactionClient:
+        if self._client is None:
+            self._client = TransactionClient(self._properties, self._clock)
+        return self._client
 
     def _decide_unknown(self, committable: KafkaCommittable, found: TransactionDescription | None) -> None:
         if self._accept_unverifiable:

@@ -129,7 +129,8 @@ def _each(function: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:
     # The iterator knows how many records are left, so a failing one is found without counting the others.
     left: Iterator[Any] = iter(list(values))
     try:
-        return list(map(function, left))
+        # No map(): it would take a StopIteration of the user's function for the end of the records.
+        return [function(value) for value in left]
     except Exception as error:
         error.millstream_record_index = len(values) - operator.length_hint(left) - 1  # type: ignore[attr-defined]
         raise

@@ -18,7 +18,7 @@ from .producer_pool import ProducerPool, TransactionalProducer
 from .serialization import KafkaRecordSerializationSchema
 from .transaction_client import TransactionClient
 
-_POLL_S: Final = 0.05
+_POLL_S: Final = 0.005
 _FLUSH_S: Final = 1.0
 # A broker with auto.create.topics.enable makes a missing topic when asked for it; that takes a moment.
 _BEING_CREATED: Final = {"UNKNOWN_TOPIC_OR_PART", "LEADER_NOT_AVAILABLE"}
@@ -102,6 +102,7 @@ class _Produce:
                     else producer.list_topics(timeout=timeout_s)
                 )
             except KafkaException as error:
+                self._serve(producer.poll, 0)  # a refused login is told to the callback only
                 raise self.failed(error, "connecting the sink") from error
             trouble = found.topics[topic].error if topic else None
             if trouble is None:
@@ -129,7 +130,7 @@ class _Produce:
         self._serve(producer.poll, 0)
         return {topics} if isinstance(topics, str) else set(topics)
 
-    # HOT: benchmarks/kafka (0.75 to 0.88 M produce() calls a second in a bare loop, two cores, confluent-kafka 2.16)
+    # HOT: a bare loop of produce() does 0.75 to 0.88 M records a second (2026-11, two cores, confluent-kafka 2.16)
     def _produce_rows(self, producer: Any, rows: Iterator[tuple[Any, Any, Any, int]]) -> None:
         from confluent_kafka import KafkaException
 
@@ -168,18 +169,19 @@ class _Produce:
     def _serve(self, call: Callable[[float], int], timeout_s: float) -> int:
         """Poll or flush, which calls our callbacks, and raise what they were told.
 
-        A fatal error is raised by confluent-kafka itself; if it then calls a callback all the same, that fails with a
-        SystemError caused by it.
+        A fatal error is raised by confluent-kafka itself. If it calls a callback after that, all ends in a SystemError
+        (confluent-kafka 2.16), with the fatal error as its cause or without.
         """
         from confluent_kafka import KafkaException
 
         try:
             left = call(timeout_s)
-        except (KafkaException, SystemError) as error:
-            cause = error.__cause__ if isinstance(error, SystemError) else error
-            if not isinstance(cause, KafkaException):
-                raise
-            raise self._failure or self.failed(cause, "writing") from error
+        except KafkaException as error:
+            raise self._failure or self.failed(error, "writing") from error
+        except SystemError as error:
+            if isinstance(error.__cause__, KafkaException):
+                raise self._failure or self.failed(error.__cause__, "writing") from error
+            raise self._failure or _nameless_fatal_error() from error
         self.check()
         return left
 
@@ -207,6 +209,15 @@ class _Produce:
             self._failure = self.failed(error, "connecting the sink")
         elif error.name() == "_ALL_BROKERS_DOWN":
             self._log.all_brokers_down()
+
+
+def _nameless_fatal_error() -> ConnectorError:
+    return ConnectorError(
+        "Kafka: the client ended with a fatal error that it does not name",
+        fix="most often another producer took over the transactional id: give every sink of every running job its own "
+        "transactional id prefix",
+        retryable=True,
+    )
 
 
 class KafkaWriter:
@@ -256,7 +267,9 @@ class ExactlyOnceKafkaWriter:
         self._records = 0
         self._topics: set[str] = set()
         try:
-            # First: librdkafka sleeps half a second where it has to wait for the abort of an open transaction.
+            # Without a transaction first: a wrong address, password or topic is then told before anything is touched.
+            self._io.check_topic(self._io.new_producer({}))
+            # Before the first producer: librdkafka sleeps half a second where it has to wait for the abort of an open transaction.
             self._take_over_lost_transactions(context)
             self._next = self._pool.acquire()
         except BaseException:

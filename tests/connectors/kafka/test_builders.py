@@ -9,7 +9,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from millstream.connectors.base import Boundedness, SupportsCommitter
+from millstream.connectors.base import Boundedness, SinkWriterContext, SourceReaderContext, SupportsCommitter
 from millstream.connectors.kafka import (
     DeliveryGuarantee,
     KafkaOffsetsInitializer,
@@ -20,7 +20,13 @@ from millstream.connectors.kafka import (
     SimpleStringSchema,
 )
 from millstream.connectors.kafka.split import KafkaPartitionSplit
-from millstream.core.errors import CheckpointError, ConfigurationError, JobDefinitionError
+from millstream.core.clock import ManualClock
+from millstream.core.errors import (
+    CheckpointError,
+    ConfigurationError,
+    JobDefinitionError,
+    MissingDependencyError,
+)
 
 SERIALIZER = KafkaRecordSerializationSchema(topic="t", value=SimpleStringSchema())
 
@@ -156,3 +162,33 @@ def test_importing_the_connector_loads_no_client() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("package", ["confluent_kafka", "kafka"])
+def test_a_missing_client_names_the_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    for name in [name for name in sys.modules if name.startswith(f"{package}.")]:
+        monkeypatch.delitem(sys.modules, name)
+    context: Any = SinkWriterContext(
+        subtask=0,
+        parallelism=1,
+        job_id="",
+        job_name="",
+        attempt=1,
+        restored_checkpoint_id=None,
+        restored_state=(),
+        pending_committables=(),
+        clock=ManualClock(),
+    )
+    uses = [lambda: sink_builder().build().create_writer(context)]
+    if package == "confluent_kafka":
+        reader = source_builder().build().create_reader(SourceReaderContext(0, 1, "", ManualClock()))
+        at_least_once = sink_builder().set_delivery_guarantee(DeliveryGuarantee.AT_LEAST_ONCE).build()
+        uses = [reader.start, lambda: at_least_once.create_writer(context)]
+    for use in uses:
+        with pytest.raises(MissingDependencyError) as caught:
+            use()
+        assert (
+            caught.value.package == {"confluent_kafka": "confluent-kafka", "kafka": "kafka-python"}[package]
+        )
+        assert caught.value.fix == "pip install 'millstream[kafka]'"

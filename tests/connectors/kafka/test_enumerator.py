@@ -18,6 +18,7 @@ from millstream.core.errors import CheckpointError, ConnectorError
 
 TP = KafkaTopicPartition
 Offsets = KafkaOffsetsInitializer
+EARLIEST = Offsets.earliest()
 
 
 class DictCluster:
@@ -75,7 +76,7 @@ def enumerator(
     context: Context,
     restored: bytes | None = None,
     *,
-    starting: Any = Offsets.earliest(),
+    starting: Any = EARLIEST,
     stopping: Any = None,
     interval_ms: int | None = None,
 ) -> KafkaSourceEnumerator:

@@ -62,6 +62,15 @@ def test_an_error_of_a_schema_carries_the_index_of_its_record(failing: int) -> N
     assert caught.value.millstream_record_index == failing
 
 
+def test_a_stop_iteration_of_a_schema_does_not_end_the_records() -> None:
+    def one_too_many(n: int) -> bytes:
+        return next(iter([b""] if n < 2 else []))
+
+    with pytest.raises(StopIteration) as caught:
+        KafkaRecordSerializationSchema(topic="t", value=one_too_many).prepare(range(5))
+    assert caught.value.millstream_record_index == 2
+
+
 @pytest.mark.parametrize("role", ["value", "key"])
 def test_something_other_than_bytes_names_the_record(role: str) -> None:
     fields = {"topic": "t", "value": lambda n: b"", role: lambda n: b"" if n < 2 else "text"}

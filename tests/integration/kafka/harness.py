@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from confluent_kafka import Consumer, IsolationLevel, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
@@ -267,7 +267,7 @@ class SourceJob:
         self.enumerator.close()
         self._threads.shutdown()
 
-    def __enter__(self) -> SourceJob:
+    def __enter__(self) -> Self:
         try:
             self.finish_work()
         except BaseException:
