@@ -12,13 +12,15 @@ from .handles import KeyedStateHandle, TableInfo
 from .heap_table import HeapStateMap, HeapTable
 from .routing import GroupCache, foreign_group, routing_encoder
 from .snapshot_format import FORMAT, Block, BlockCodec, Run, read_blocks, write_blocks
-from .table_registry import TableRegistry, require_format
+from .table_registry import TableRegistry, naming_state, require_format
 
 _FILE: Final = "state"  # the one local name in `KeyedStateHandle.files`
 
-_MERGE_STEP_ENTRIES: Final = 8192
-"""Entries merged per batch after a snapshot, about a millisecond's worth; doubles each time, so that it ends whatever the
-job does meanwhile."""
+_MERGE_STEP_ENTRIES: Final = 2048
+"""Entries merged per batch after a snapshot: about a millisecond's worth, in dicts too large for the processor's caches."""
+
+_MERGE_STEP_GROWTH: Final = 1.02
+"""From step to step, so that merging ends whatever the job touches meanwhile."""
 
 
 class HeapBackend:
@@ -67,7 +69,7 @@ class HeapBackend:
         if self._merge_step:
             # Not a generator in all(): every table makes a step.
             done = [table.merge(self._merge_step) for table in self._tables.values()]
-            self._merge_step = 0 if all(done) else self._merge_step * 2
+            self._merge_step = 0 if all(done) else int(self._merge_step * _MERGE_STEP_GROWTH)
         for table in self._tables.values():
             if table.maybe_empty:
                 table.forget_empty()
@@ -98,7 +100,7 @@ class HeapBackend:
             local.unlink()
 
     def _take_restored(self, descriptor: TableDescriptor) -> Iterator[Run]:
-        codec = BlockCodec(descriptor)
+        codec = BlockCodec(descriptor, self._context.operator)
         for block in self._unopened.pop(descriptor.name, ()):
             yield from codec.decode(block)
 
@@ -144,7 +146,7 @@ class HeapSnapshot:
         """(table id, block) of everything, in ascending order of groups."""
         carried = [(table_id, block) for table_id, blocks in self._carried for block in blocks]
         parts = [
-            (table.info.table_id, BlockCodec(table.descriptor), self._by_group(table))
+            (table.info.table_id, BlockCodec(table.descriptor, self._context.operator), self._by_group(table))
             for table in self._tables
         ]
         groups = {block.group for _, block in carried}.union(*(runs for _, _, runs in parts))
@@ -159,13 +161,14 @@ class HeapSnapshot:
         groups = GroupCache(routing_encoder(table.descriptor), self._context.max_parallelism)
         by_key = table.descriptor.routed_by == "key"
         result: dict[int, list[Run]] = {}
-        for namespace, entries in table.maps.items():
-            if by_key:
-                for group, run in _split_by_key(namespace, entries, groups).items():
+        with naming_state(self._context.operator, table.info.name):
+            for namespace, entries in table.maps.items():
+                if by_key:
+                    runs = _split_by_key(namespace, entries, groups)
+                else:
+                    runs = {groups[namespace]: (namespace, list(entries), list(entries.values()))}
+                for group, run in runs.items():
                     result.setdefault(group, []).append(run)
-            elif entries:
-                run = (namespace, list(entries), list(entries.values()))
-                result.setdefault(groups[namespace], []).append(run)
         first, last = self._context.key_groups
         for group in result:
             if not first <= group <= last:

@@ -17,8 +17,8 @@ from .handles import TableInfo
 K = TypeVar("K")
 V = TypeVar("V")
 
-WHOLE_MAP_ENTRIES: Final = 20_000
-"""A map with at most this many touched entries is merged in one call of `dict.update`: about a millisecond."""
+WHOLE_MAP_ENTRIES: Final = 4096
+"""A map with at most this many touched entries is merged in one call of `dict.update`."""
 
 
 class HeapStateMap(StateMap[K, V]):

@@ -14,7 +14,7 @@ from .rocksdb_table import RocksTable
 from .table_registry import TableRegistry, require_format
 from .uploaded_files import UploadedFiles
 
-_MOST_DIRTY_ENTRIES: Final = 50_000
+_MOST_DIRTY_ENTRIES: Final = 25_000
 """More than this are never left to be written at a barrier: it bounds the synchronous part of a snapshot."""
 
 

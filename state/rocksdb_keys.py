@@ -33,6 +33,7 @@ class KeyLayout:
         prefixes: key group -> the first four bytes; another subtask's group raises `ProtocolViolation`.
         encode: canonical bytes of a key (the table's, not the stream's, where the namespace decides the group).
         decode: its inverse.
+        operator: name for error messages.
         by_key: whether the key decides the key group; otherwise the namespace does.
     """
 
@@ -41,6 +42,7 @@ class KeyLayout:
         self.encode: Final[Callable[[Any], bytes]] = keys.encode
         self.decode: Final[Callable[[bytes], Any]] = keys.decode
         self.prefixes: Final = _Prefixes(context, table_id)
+        self.operator: Final = context.operator
         self.by_key: Final = descriptor.routed_by == "key"
         self.max_parallelism: Final = context.max_parallelism
         namespace_type = descriptor.namespace_type

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Final
 
 from .backend import BackendContext
 from .handles import FileRef, KeyedStateHandle
 from .rocksdb_keys import PREFIX_BYTES, prefix_of, split_prefix
-from .rocksdb_snapshot import MANIFEST, download_files
+from .rocksdb_snapshot import download_files
 from .rocksdb_store import BATCH_ENTRIES, RocksStore, new_batch, open_read_only
 from .table_registry import TableRegistry
+
+_OWN_SHARED: Final = "shared/"
+"""Where a job's own shared files are. Those of another job (absolute paths) may be deleted by that job at any time."""
 
 
 def restore(context: BackendContext, store: RocksStore, registry: TableRegistry) -> dict[str, FileRef]:
@@ -19,7 +23,8 @@ def restore(context: BackendContext, store: RocksStore, registry: TableRegistry)
     A single handle of exactly these key groups becomes the database file by file; otherwise entries are copied.
 
     Returns:
-        The files that the database now consists of and that are in the restored checkpoint already: none after copying.
+        The SST files that the database now consists of and that this job has stored already: none after copying, and none when
+        the checkpoint is another job's.
 
     Raises:
         CheckpointError: CORRUPT, as the reader's.
@@ -28,7 +33,7 @@ def restore(context: BackendContext, store: RocksStore, registry: TableRegistry)
     if len(handles) == 1 and handles[0].key_groups == context.key_groups:
         download_files(handles[0], context.reader, store.folder)
         store.open()
-        return {name: ref for name, ref in handles[0].files.items() if name != MANIFEST}
+        return {name: ref for name, ref in handles[0].files.items() if ref.path.startswith(_OWN_SHARED)}
     for index, handle in enumerate(handles):
         folder = context.local_dir / f"restored-{index}"
         download_files(handle, context.reader, folder)

@@ -7,21 +7,24 @@ generation when it is written, back when it is touched, and out of memory with t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from zlib import crc32
 
-from ..core.types import TypeInformation
+from ..core.types import GENERIC, TypeInformation
 from .backend import StateMap, TableDescriptor
 from .rocksdb_keys import KeyLayout, successor
 from .rocksdb_store import BATCH_ENTRIES, RocksStore, new_batch
+from .table_registry import naming_state
 
 if TYPE_CHECKING:  # a native module of megabytes, loaded when a backend needs it
     import rocksdict
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+_UNCHECKED: Final = GENERIC.serializer()  # the encoding of every plain type, without its check
 
 _RANGE_KEYS: Final = 8
 """A namespace is dropped by deleting a range in each key group once it has more than this many keys per group: deleted ranges
@@ -74,14 +77,15 @@ class RocksStateMap(StateMap[K, V]):
 
     def peek(self, key: K) -> V | None:
         value = dict.get(self, key)
+        if value is not None:
+            return value
+        value = self._young.get(key)
         if value is None:
-            value = self._young.get(key)
-            if value is None:
-                value = self._old.get(key)
-                if value is None and self._partial:
-                    value = self._load(key)
-                    if value is not None:
-                        self._young[key] = value
+            value = self._old.get(key)
+        if value is None and self._partial:
+            value = self._load(key)
+            if value is not None:
+                self._young[key] = value
         return value
 
     def remove(self, key: K) -> None:
@@ -121,14 +125,15 @@ class RocksStateMap(StateMap[K, V]):
     def flush(self, batch: rocksdict.WriteBatch, limit: int) -> int:
         """Put up to `limit` entries, oldest first, and all deletions into `batch`, which the caller writes before anything is
         read; returns how many entries."""
-        table = self._table
-        address, dumps = self.address, table.dumps_value
+        table, address_of = self._table, self.address.of
         for key in self._removed:
             if not dict.__contains__(self, key):
-                batch.delete(address.of(key))
+                batch.delete(address_of(key))
         items = list(islice(self.items(), limit))
+        dumps = table.value_dumper([value for _, value in items])
+        put = batch.put
         for key, value in items:
-            batch.put(address.of(key), dumps(value))
+            put(address_of(key), dumps(value))
         self._removed.clear()
         if len(items) == len(self):
             self.clear()
@@ -217,8 +222,8 @@ class RocksTable:
         self.layout: Final = layout
         self.store: Final = store
         value_type: TypeInformation[Any] = descriptor.value_type
-        self.dumps_value: Final = value_type.serializer().dumps
-        self.loads_value: Final = value_type.serializer().loads
+        self._values: Final = value_type.serializer()
+        self.loads_value: Final = self._values.loads
         self.entries = self.dirty = self.loaded = self.flushed = 0
         self._maps: dict[Any, RocksStateMap[Any, Any]] = {}  # least recently used first
         self._touched: dict[Any, RocksStateMap[Any, Any]] = {}  # since the last settle
@@ -281,6 +286,19 @@ class RocksTable:
         elif self.store.frozen:
             self._dropped.add(namespace)
 
+    def value_dumper(self, values: list[Any]) -> Callable[[Any], bytes]:
+        """What encodes each of these. Checking a type costs more than encoding: plain types check all values at once.
+
+        Raises:
+            RecordSerializationError: a value is not of the declared type, or has no exact encoding.
+        """
+        value_type = self._descriptor.value_type
+        if not value_type.is_plain:
+            return self._values.dumps
+        if value_type.mismatch(values) is not None:
+            self._values.dumps_batch(values)  # raises, and tells which value
+        return _UNCHECKED.dumps
+
     def stored_entries(self, found: RocksStateMap[Any, Any]) -> Iterator[tuple[Any, bytes]]:
         """Keys and encoded values of a namespace in the database."""
         for prefix in found.address.prefixes(self._groups_of(found.namespace)):
@@ -317,20 +335,8 @@ class RocksTable:
 
     def flush(self, limit: int) -> int:
         """Write up to about `limit` entries, those of the namespace that has waited longest first; returns how many."""
-        done = 0
-        db, batch = self.store.open(), new_batch()
-        for namespace, found in list(self._dirty_maps.items()):
-            while found.dirty() and done < limit:
-                done += found.flush(batch, min(BATCH_ENTRIES, limit - done))
-                if batch.len() >= BATCH_ENTRIES:
-                    db.write(batch)
-                    batch = new_batch()
-            self._count(found, found.size(), found.dirty())
-            if not found.dirty():
-                del self._dirty_maps[namespace]
-            if done >= limit:
-                break
-        db.write(batch)
+        with naming_state(self.layout.operator, self._descriptor.name):
+            done = self._flush(limit)
         self.flushed += done
         return done
 
@@ -345,6 +351,23 @@ class RocksTable:
             if found.size() == 0:
                 del self._maps[namespace]
         return before - self.entries
+
+    def _flush(self, limit: int) -> int:
+        done = 0
+        db, batch = self.store.open(), new_batch()
+        for namespace, found in list(self._dirty_maps.items()):
+            while found.dirty() and done < limit:
+                done += found.flush(batch, min(BATCH_ENTRIES, limit - done))
+                if batch.len() >= BATCH_ENTRIES:
+                    db.write(batch)
+                    batch = new_batch()
+            self._count(found, found.size(), found.dirty())
+            if not found.dirty():
+                del self._dirty_maps[namespace]
+            if done >= limit:
+                break
+        db.write(batch)
+        return done
 
     def _count(self, found: RocksStateMap[Any, Any], size: int, dirty: int) -> None:
         self.entries += size - found._counted

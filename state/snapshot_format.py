@@ -20,6 +20,7 @@ import msgspec
 
 from ..core.errors import CheckpointError, CheckpointFailureReason
 from .backend import TableDescriptor
+from .table_registry import naming_state
 
 FORMAT: Final = "heap-1"
 """`KeyedStateHandle.format` of this layout."""
@@ -51,9 +52,16 @@ class Block(NamedTuple):
 
 
 class BlockCodec:
-    """Encodes and decodes the blocks of one table. Stateless: used by the loop's thread and by the writing one."""
+    """Encodes and decodes the blocks of one table. Stateless: used by the loop's thread and by the writing one.
 
-    def __init__(self, descriptor: TableDescriptor) -> None:
+    Args:
+        descriptor: of the table.
+        operator: name for error messages.
+    """
+
+    def __init__(self, descriptor: TableDescriptor, operator: str) -> None:
+        self._operator = operator
+        self._name = descriptor.name
         self._keys = descriptor.key_type.serializer()
         self._values = descriptor.value_type.serializer()
         namespaces = descriptor.namespace_type
@@ -93,8 +101,11 @@ class BlockCodec:
         keys = [key for _, run_keys, _ in runs for key in run_keys]
         values = [value for _, _, run_values in runs for value in run_values]
         counts = struct.pack(f">{len(runs)}I", *(len(run_keys) for _, run_keys, _ in runs))
-        names = b"" if self._namespaces is None else self._namespaces.dumps_batch([run[0] for run in runs])
-        parts = (counts, names, self._keys.dumps_batch(keys), self._values.dumps_batch(values))
+        with naming_state(self._operator, self._name):
+            names = (
+                b"" if self._namespaces is None else self._namespaces.dumps_batch([run[0] for run in runs])
+            )
+            parts = (counts, names, self._keys.dumps_batch(keys), self._values.dumps_batch(values))
         return Block(group, len(runs), len(keys), parts)
 
 

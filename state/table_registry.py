@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
-from ..core.errors import StateError
+from ..core.errors import RecordSerializationError, StateError
+from ..core.types import InvalidKeyError
 from .backend import TableDescriptor
 from .handles import KeyedStateHandle, TableInfo
 
@@ -99,6 +101,16 @@ def describe(descriptor: TableDescriptor) -> TableInfo:
         namespace_type=NO_NAMESPACE if namespace_type is None else namespace_type.name,
         value_type=descriptor.value_type.name,
     )
+
+
+@contextmanager
+def naming_state(operator: str, name: str) -> Iterator[None]:
+    """Has errors about values that cannot be encoded say which state of which operator holds them."""
+    try:
+        yield
+    except (RecordSerializationError, InvalidKeyError) as error:
+        error.where = f"operator '{operator}', state '{name}'"
+        raise
 
 
 def require_format(handles: Iterable[KeyedStateHandle], wanted: str, operator: str, backend: str) -> None:

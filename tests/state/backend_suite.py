@@ -26,7 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from millstream.core.errors import CheckpointError, StateError
+from millstream.core.errors import CheckpointError, RecordSerializationError, StateError
 from millstream.core.types import GENERIC, KeyEncoder, Types
 from millstream.state.backend import BackendContext, KeyedStateBackend, TableDescriptor
 from millstream.state.backends import BackendType, create_backend
@@ -489,6 +489,17 @@ class StateBackendSuite:
         assert backend.table(VALUES) is backend.table(VALUES)
         with pytest.raises(StateError, match="declared twice"):
             backend.table(TableDescriptor("values", GENERIC, Types.LONG(), mutable_values=True))
+        backend.close()
+
+    def test_a_value_of_another_type_is_an_error_that_names_the_state(
+        self, tmp_path: Path, checkpoints: LocalCheckpoints
+    ) -> None:
+        backend = self.open(tmp_path / "a")
+        backend.table(VALUES).namespace(None)["x"] = "not a number"
+        with pytest.raises(RecordSerializationError) as caught:
+            self.written(backend, 1, checkpoints)
+        assert caught.value.where == "operator 'sum', state 'values'"
+        assert "'not a number'" in caught.value.what
         backend.close()
 
     def test_the_state_of_another_backend_is_refused(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 from millstream.core.types import Types
@@ -88,7 +90,7 @@ def test_maps_that_became_empty_are_forgotten() -> None:
 
 
 def test_a_restore_reads_only_its_key_groups(tmp_path: Path) -> None:
-    codec = BlockCodec(WINDOWS)
+    codec = BlockCodec(WINDOWS, "sum")
     path = tmp_path / "state"
     runs = {
         group: [(group * 10, [f"{group}-{n}" for n in range(3)], [[n] for n in range(3)])]
@@ -101,7 +103,7 @@ def test_a_restore_reads_only_its_key_groups(tmp_path: Path) -> None:
 
 
 def test_a_large_run_is_cut_into_blocks() -> None:
-    codec = BlockCodec(WINDOWS)
+    codec = BlockCodec(WINDOWS, "sum")
     keys = [str(n) for n in range(2 * BLOCK_ENTRIES + 1)]
     blocks = list(codec.encode(0, [(-1, ["first"], [[0]]), (5, keys, [[1]] * len(keys))]))
     assert [block.entries for block in blocks] == [BLOCK_ENTRIES, BLOCK_ENTRIES, 2]
@@ -109,3 +111,10 @@ def test_a_large_run_is_cut_into_blocks() -> None:
         "first",
         *keys,
     ]
+
+
+def test_the_heap_backend_does_not_load_rocksdb() -> None:
+    program = (
+        "import sys, millstream.state.backends, millstream.state.keyed; sys.exit('rocksdict' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +55,24 @@ class TestRocksDB(StateBackendSuite):
         self.written(backend, 3, checkpoints)
         backend.close()
         assert checkpoints.uploads <= uploads + 1, "entries that were copied are new files"
+
+    def test_files_of_another_job_are_not_referred_to(
+        self, tmp_path: Path, checkpoints: LocalCheckpoints
+    ) -> None:
+        backend = self.open(tmp_path / "a")
+        backend.table(VALUES).namespace(None)["x"] = 1
+        handle = self.written(backend, 1, checkpoints)
+        backend.close()
+        elsewhere = {
+            name: msgspec.structs.replace(ref, path=str(checkpoints.folder / ref.path))
+            for name, ref in handle.files.items()
+        }
+        foreign = msgspec.structs.replace(handle, files=elsewhere)
+        backend = self.open(tmp_path / "b", restored=(foreign,), reader=checkpoints)
+        second = self.written(backend, 2, checkpoints)
+        backend.close()
+        assert not {ref.path for ref in second.files.values()} & {ref.path for ref in elsewhere.values()}
+        assert checkpoints.uploads == 2
 
     def test_files_of_an_aborted_checkpoint_are_uploaded_again(
         self, tmp_path: Path, checkpoints: LocalCheckpoints
