@@ -35,6 +35,14 @@ def events(start: int, stop: int) -> list[Event]:
     return [event(index) for index in range(start, stop)]
 
 
+_FEW: Final = events(0, 4_096)
+
+
+def repeated_events(start: int, stop: int) -> list[Event]:
+    """As many of the first few events, over and over."""
+    return [_FEW[index & 4_095] for index in range(start, stop)]
+
+
 def line(index: int) -> str:
     """Ten words out of 10,000, the low-numbered ones far more often."""
     words = []

@@ -52,6 +52,10 @@ class SumAndCount(AggregateFunction[Event, tuple[int, int], tuple[int, int]]):
         return (acc_a[0] + acc_b[0], acc_a[1] + acc_b[1])
 
 
+def same(event: Event) -> Event:
+    return event
+
+
 def spend_5_us(event: Event) -> Event:
     """About 5 microseconds of pure Python on this class of machine."""
     total = 0

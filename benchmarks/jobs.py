@@ -86,10 +86,16 @@ def w4(stream: DataStream[Any]) -> DataStream[Any]:
     return timestamped(stream).key_by(f.key_of).window(windows).aggregate(f.SumAndCount())
 
 
+def exchange(stream: DataStream[Any]) -> DataStream[Any]:
+    """From one process to another: the map runs in a slot of its own, behind an exchange."""
+    return stream.rebalance().map(f.same).slot_sharing_group("receiver")
+
+
 WORKLOADS: dict[str, Callable[[DataStream[Any]], DataStream[Any]]] = {
     "w1": w1,
     "w2": w2,
     "w3": w3,
     "w3_heavy": w3_heavy,
     "w4": w4,
+    "exchange": exchange,
 }

@@ -11,19 +11,23 @@ from ._call_site import user_line
 from ._functions import declared_type, definition_error
 from .checkpoint_config import CheckpointConfig, CheckpointingMode
 from .connectors.base import Source
+from .connectors.collection import CollectionSource
 from .core.configuration import ConfigOption, Configuration, load_configuration, options
 from .core.time import TimeLike, to_millis
 from .core.types import TypeInformation
 from .data_stream import DataStream
+from .operators.source import SourceSpec
 from .operators.watermark_strategy import WatermarkStrategy
 from .runtime.graph.builder import StreamGraphBuilder, StreamInput, new_node
+from .runtime.graph.compiler import compile_job, run_passes
+from .runtime.graph.plan import stream_graph_json
 from .runtime.graph.stream_graph import JobSettings, StreamGraph
+from .runtime.job_manager.client import JobClient, JobExecutionResult, submit
 from .state_backends import StateBackend
 from .stream_settings import check_parallelism
 
 if TYPE_CHECKING:
     from .runtime.graph.job_graph import JobGraph
-    from .runtime.job_manager.client import JobClient, JobExecutionResult
 
 T = TypeVar("T")
 
@@ -169,8 +173,6 @@ class StreamExecutionEnvironment:
         Args:
             type_info: type of the elements; generic if omitted.
         """
-        from .connectors.collection import CollectionSource
-
         return self._source(
             CollectionSource(collection),
             WatermarkStrategy.no_watermarks(),
@@ -209,7 +211,8 @@ class StreamExecutionEnvironment:
                 f"from_source() was given {watermark_strategy!r} as watermark strategy",
                 fix="pass WatermarkStrategy.no_watermarks() if the program does not use event time",
             )
-        return self._source(source, watermark_strategy, source_name, type_info)
+        declared = type_info if type_info is not None else getattr(source, "type_info", None)
+        return self._source(source, watermark_strategy, source_name, declared)
 
     def _source(
         self,
@@ -220,8 +223,6 @@ class StreamExecutionEnvironment:
         *,
         parallel: bool = True,
     ) -> DataStream[Any]:
-        from .operators.source import SourceSpec
-
         output_type = declared_type(type_info)
         node = new_node(
             f"Source: {name}",
@@ -254,9 +255,6 @@ class StreamExecutionEnvironment:
         Raises:
             JobDefinitionError: the program cannot run.
         """
-        from .runtime.graph.compiler import run_passes
-        from .runtime.graph.plan import stream_graph_json
-
         return stream_graph_json(run_passes(self.get_stream_graph()))
 
     def execute(self, job_name: str | None = None) -> JobExecutionResult:
@@ -289,9 +287,6 @@ class StreamExecutionEnvironment:
         return client
 
     def _submit(self, job_name: str | None) -> tuple[JobGraph, JobClient]:
-        from .runtime.graph.compiler import compile_job
-        from .runtime.job_manager.client import submit
-
         graph = self.get_stream_graph(job_name)
         invoked = invocation.current()
         if invoked.show_plan is not None:

@@ -1,14 +1,25 @@
-"""Runs one operator in isolation: records and watermarks in, results and watermarks out, snapshots in between."""
+"""Runs one operator in isolation: records and watermarks in, results and watermarks out, snapshots in between.
+
+h = OperatorHarness(spec)
+h.element(("a", 1), ts=3)
+h = h.restored(parallelism=2)
+h.watermark(10)
+assert h.output == [("a", 1), W(10)]
+"""
 
 from __future__ import annotations
 
+import copy
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from ..checkpoint.assignment import assign_state
 from ..checkpoint.storage import CheckpointStorage
+from ..checkpoint.two_phase_commit import COMMITTABLES_STATE
 from ..core.batch import MAX_TIMESTAMP, RecordBatch, Watermark, WatermarkStatus
 from ..core.clock import ManualClock
 from ..core.types import KeyEncoder
@@ -23,7 +34,7 @@ from ..operators.base import (
 )
 from ..runtime.graph.fusion import FusedOperators
 from ..runtime.worker.processing_time import ProcessingTimeService
-from ..state.backend import BackendContext, KeyedStateBackend
+from ..state.backend import BackendContext, KeyedStateBackend, StateTable, TableDescriptor
 from ..state.backends import BackendType, create_backend
 from ..state.handles import OperatorSnapshot
 from ..state.key_groups import key_group_of, key_group_range, subtask_of_key_group
@@ -35,6 +46,8 @@ _MAX_PARALLELISM = 128
 
 
 class _Collector:
+    """The output of all subtasks, in the order of emission."""
+
     def __init__(self) -> None:
         self.output: list[Any] = []
         self.timestamps: list[int | None] = []
@@ -56,21 +69,32 @@ class _Collector:
         self.timestamps.append(None)
 
 
+class _Folder:
+    """Where backends and checkpoints are: a temporary folder goes with the last harness that uses it."""
+
+    def __init__(self, given: Path | None) -> None:
+        self.path = given or Path(tempfile.mkdtemp(prefix="millstream-harness-"))
+        if given is None:
+            weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
 class OperatorHarness:
     """All subtasks of one operator, fed by hand.
 
     Args:
-        spec: the operator.
+        spec: the operator. As in a job, each subtask and attempt gets a copy of the user's objects in it.
         backend: `hashmap` or `rocksdb`.
         parallelism: number of subtasks; records of a keyed operator go to the one that owns their key group.
         cache_entries: bound of the RocksDB backend's write-back cache.
+        directory: an empty folder to work in; a temporary one by default.
+        checkpointing: whether the job takes checkpoints.
 
     Attributes:
-        output: results and watermarks (`W`) in order, over all subtasks; watermarks of parallel subtasks come once.
-        timestamps: event time of each entry of `output`, None where there is none.
-        side: records by side output.
         counters: by name, as the operator counted.
+        sent: what was sent to the job's client: checkpoint id (None: without one), origin, bytes.
+        operators: the running operators, by subtask.
         clock: processing time; move it with `set_processing_time`.
+        checkpoint_id: of the last snapshot, 0 before the first.
     """
 
     def __init__(
@@ -81,56 +105,58 @@ class OperatorHarness:
         parallelism: int = 1,
         cache_entries: int = 100_000,
         directory: Path | None = None,
+        checkpointing: bool = True,
         _restored: Sequence[OperatorSnapshot] = (),
-        _history: _Collector | None = None,
-        _clock: ManualClock | None = None,
-        _attempt: int = 0,
+        _before: OperatorHarness | None = None,
     ) -> None:
         self.spec = spec
-        self.clock = _clock or ManualClock(now_ms=0)
-        self.counters: dict[str, int] = {}
+        self.clock: ManualClock = ManualClock(now_ms=0) if _before is None else _before.clock
+        self.counters: dict[str, int] = {} if _before is None else _before.counters
+        self.sent: list[tuple[int | None, str, bytes]] = [] if _before is None else _before.sent
+        self.checkpoint_id: int = 0 if _before is None else _before.checkpoint_id
+        self.operators: list[Operator] = []
         self._backend: BackendType = backend
         self._parallelism = parallelism
         self._cache_entries = cache_entries
-        self._directory = directory or Path(tempfile.mkdtemp(prefix="millstream-harness-"))
-        self._attempt = _attempt
-        self._collector = _history or _Collector()
+        self._checkpointing = checkpointing
+        self._restored_id = None if _before is None else self.checkpoint_id
+        self._folder: _Folder = _Folder(directory) if _before is None else _before._folder
+        self._attempt: int = 0 if _before is None else _before._attempt + 1
+        self._collector: _Collector = _Collector() if _before is None else _before._collector
         self._time = ProcessingTimeService(self.clock)
-        self._storage = CheckpointStorage(str(self._directory / "checkpoints"), "harness")
-        self._checkpoint_id = _attempt * 1000
+        self._storage = CheckpointStorage(str(self._folder.path / "checkpoints"), "harness")
         self._jobs: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
-        shares = assign_state(_restored, parallelism, _MAX_PARALLELISM) if _restored else ()
-        unions = {
-            name: [item for snapshot in _restored for item in snapshot.lists.get(name, ())]
-            for name in {
-                name for snapshot in _restored for name in snapshot.lists if name.startswith("union:")
-            }
-        }
-        self._operators: list[Operator] = []
+        self._tables: dict[tuple[int, str], StateTable] = {}
         self._entries: list[Operator] = []
-        for subtask in range(parallelism):
-            share = shares[subtask] if shares else OperatorSnapshot()
-            operator = spec.create()
-            operator.name = spec.kind
-            operator.open(self._context(subtask, share, unions))
-            self._operators.append(operator)
+        self._closed = False
+        self._open(_restored)
+
+    def _open(self, restored: Sequence[OperatorSnapshot]) -> None:
+        shares = assign_state(restored, self._parallelism, _MAX_PARALLELISM) if restored else ()
+        whole = _joined(restored)
+        for subtask in range(self._parallelism):
+            operator = copy.deepcopy(self.spec).create()
+            operator.name = self.spec.kind
+            self.operators.append(operator)
+            operator.open(self._context(subtask, shares[subtask] if shares else OperatorSnapshot(), whole))
             self._entries.append(
                 FusedOperators([operator]) if isinstance(operator, FusibleOperator) else operator
             )
 
     @property
     def output(self) -> list[Any]:
-        """Everything emitted so far, also before a restore."""
+        """Results, watermarks (`W`) and statuses in order, over all subtasks and also from before a restore; watermarks
+        of parallel subtasks come once."""
         return self._collector.output
 
     @property
     def timestamps(self) -> list[int | None]:
-        """Event times of `output`."""
+        """Event time of each entry of `output`, None where there is none."""
         return self._collector.timestamps
 
     @property
     def side(self) -> dict[str, list[Any]]:
-        """Side outputs so far."""
+        """Records by side output."""
         return self._collector.side
 
     @property
@@ -138,24 +164,29 @@ class OperatorHarness:
         """`output` without watermarks and statuses."""
         return [entry for entry in self.output if not isinstance(entry, Watermark | WatermarkStatus)]
 
+    # ---- input
+
     def element(self, value: Any, ts: int | None = None) -> None:
         """Process one record."""
         self.batch([value], None if ts is None else [ts])
 
     def batch(self, values: Iterable[Any], timestamps: Iterable[int] | None = None) -> None:
         """Process records in one batch per subtask."""
-        rows: list[list[tuple[Any, int | None]]] = [[] for _ in self._entries]
+        rows: list[tuple[list[Any], list[int]]] = [([], []) for _ in self._entries]
         values = list(values)
-        times: Sequence[int | None] = [None] * len(values) if timestamps is None else list(timestamps)
+        times: Sequence[int] = [0] * len(values) if timestamps is None else list(timestamps)
         for value, time in zip(values, times, strict=True):
-            rows[self._owner(value)].append((value, time))
-        for entry, operator, share in zip(self._entries, self._operators, rows, strict=True):
+            share, share_times = rows[self._owner(value)]
+            share.append(value)
+            share_times.append(time)
+        for subtask, (share, share_times) in enumerate(rows):
             if share:
-                known = [time for _, time in share if time is not None]
-                entry.process_batch(
-                    RecordBatch([value for value, _ in share], known if timestamps is not None else None)
-                )
-                operator.end_of_batch()
+                self.process(RecordBatch(share, None if timestamps is None else share_times), subtask)
+
+    def process(self, batch: RecordBatch, subtask: int = 0) -> None:
+        """Process a batch as it is in one subtask."""
+        self._entries[subtask].process_batch(batch)
+        self.operators[subtask].end_of_batch()
 
     def _owner(self, value: Any) -> int:
         if self._parallelism == 1 or not isinstance(self.spec, KeyedSpec):
@@ -165,12 +196,17 @@ class OperatorHarness:
 
     def watermark(self, timestamp: int) -> None:
         """Advance event time of all subtasks."""
-        for index, (entry, operator) in enumerate(zip(self._entries, self._operators, strict=True)):
+        for index, (entry, operator) in enumerate(zip(self._entries, self.operators, strict=True)):
             entry.process_watermark(timestamp)
             operator.end_of_batch()
             if index < self._parallelism - 1 and self.output and isinstance(self.output[-1], Watermark):
                 self.output.pop()  # one watermark for all, after the results of all
                 self.timestamps.pop()
+
+    def status(self, *, idle: bool) -> None:
+        """The input became idle, or active again."""
+        for entry in self._entries:
+            entry.process_status(idle)
 
     def set_processing_time(self, now_ms: int) -> None:
         """Move the clock forward and run the timers that are due."""
@@ -179,34 +215,41 @@ class OperatorHarness:
 
     def flush(self) -> None:
         """What a barrier or an idle moment makes operators do."""
-        for operator in self._operators:
+        for operator in self.operators:
             operator.flush()
 
     def end_input(self) -> None:
         """The MAX watermark, then the end."""
         self.watermark(MAX_TIMESTAMP)
-        for operator in self._operators:
+        for operator in self.operators:
             operator.finish()
 
-    def snapshot(self) -> tuple[OperatorSnapshot, ...]:
-        """Take a checkpoint of all subtasks, written to files as in a job, and complete it."""
-        self._checkpoint_id += 1
+    # ---- checkpoints
+
+    def snapshot(self, *, complete: bool = True) -> tuple[OperatorSnapshot, ...]:
+        """Take a checkpoint of all subtasks, written to files as in a job, and complete it unless told otherwise."""
+        self.checkpoint_id += 1
         snapshots = []
-        for operator in self._operators:
+        for operator in self.operators:
             operator.flush()
-            parts = operator.snapshot(self._checkpoint_id)
+            parts = operator.snapshot(self.checkpoint_id)
             if parts is None:
                 snapshots.append(OperatorSnapshot())
                 continue
             handle = None
             if parts.keyed is not None:
-                handle = parts.keyed.write(self._storage.streams(self._checkpoint_id, self._attempt))
+                handle = parts.keyed.write(self._storage.streams(self.checkpoint_id, self._attempt))
                 parts.keyed.release()
             snapshots.append(snapshot_of(parts, handle))
-        for operator in self._operators:
-            operator.notify_checkpoint_complete(self._checkpoint_id)
-        self.run_background()
+        if complete:
+            self.complete(self.checkpoint_id)
         return tuple(snapshots)
+
+    def complete(self, checkpoint_id: int) -> None:
+        """Tell the operators that the checkpoint is durable, and run the commits that follow."""
+        for operator in self.operators:
+            operator.notify_checkpoint_complete(checkpoint_id)
+        self.run_background()
 
     def run_background(self) -> None:
         """Run what the operator gave to its helper thread, here and now."""
@@ -214,39 +257,61 @@ class OperatorHarness:
             work, handler = self._jobs.pop(0)
             handler(work())
 
-    def restored(
-        self, *, parallelism: int | None = None, backend: BackendType | None = None
-    ) -> OperatorHarness:
+    def restored(self, *, parallelism: int | None = None) -> OperatorHarness:
         """A new harness that goes on from a snapshot of this one, which is closed; outputs are carried over."""
-        snapshots = self.snapshot()
+        return self.restored_from(self.snapshot(), parallelism=parallelism)
+
+    def restored_from(
+        self, snapshots: Sequence[OperatorSnapshot], *, parallelism: int | None = None
+    ) -> OperatorHarness:
+        """The same from an earlier snapshot. What sources would repeat, the caller repeats."""
         self.close()
         return OperatorHarness(
             self.spec,
-            backend=backend or self._backend,
+            backend=self._backend,
             parallelism=parallelism or self._parallelism,
             cache_entries=self._cache_entries,
-            directory=self._directory,
+            checkpointing=self._checkpointing,
             _restored=snapshots,
-            _history=self._collector,
-            _clock=self.clock,
-            _attempt=self._attempt + 1,
+            _before=self,
         )
 
     def state_entries(self) -> int:
         """Entries of all tables of all subtasks: 0 when everything that should be gone is gone."""
-        return sum(_count_entries(operator) for operator in self._operators)
+        return sum(
+            1
+            for table in self._tables.values()
+            for namespace in list(table.namespaces())
+            for _ in table.namespace(namespace).entries()
+        )
 
     def close(self) -> None:
-        """Close the operators."""
-        for operator in self._operators:
+        """Close the operators. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        fused = [entry for entry in self._entries if isinstance(entry, FusedOperators)]
+        for operator in (*self.operators, *fused):
             operator.close()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- what an operator is opened with
+
     def _context(
-        self, subtask: int, share: OperatorSnapshot, unions: dict[str, list[bytes]]
+        self, subtask: int, share: OperatorSnapshot, whole: dict[str, list[bytes]]
     ) -> OperatorContext:
         def count(name: str, n: int) -> None:
             self.counters[name] = self.counters.get(name, 0) + n
 
+        def send_to_client(checkpoint_id: int | None, origin: str, data: bytes) -> None:
+            self.sent.append((checkpoint_id, origin, data))
+
+        unions = {name: items for name, items in whole.items() if name.startswith("union:")}
         return OperatorContext(
             info=RuntimeInfo(
                 job_id="harness",
@@ -258,9 +323,9 @@ class OperatorHarness:
                 parallelism=self._parallelism,
                 max_parallelism=_MAX_PARALLELISM,
                 attempt=self._attempt,
-                restored_checkpoint_id=None,
+                restored_checkpoint_id=self._restored_id,
                 auto_watermark_interval_ms=200,
-                checkpointing=True,
+                checkpointing=self._checkpointing,
             ),
             output=self._collector,
             processing_time=self._time,
@@ -269,30 +334,38 @@ class OperatorHarness:
             open_backend=lambda: self._open_backend(subtask, share),
             count=count,
             run_in_background=lambda work, handler: self._jobs.append((work, handler)),
-            send_to_client=lambda checkpoint_id, origin, data: None,
+            send_to_client=send_to_client,
+            restored_committables=share.lists.get(COMMITTABLES_STATE, ()),
+            all_committables=whole.get(COMMITTABLES_STATE, ()),
         )
 
     def _open_backend(self, subtask: int, share: OperatorSnapshot) -> KeyedStateBackend:
-        local_dir = self._directory / f"attempt-{self._attempt}" / str(subtask)
+        local_dir = self._folder.path / f"attempt-{self._attempt}" / str(subtask)
         local_dir.mkdir(parents=True)
-        return create_backend(
-            self._backend,
-            BackendContext(
-                operator=self.spec.kind,
-                max_parallelism=_MAX_PARALLELISM,
-                key_groups=key_group_range(subtask, _MAX_PARALLELISM, self._parallelism),
-                local_dir=local_dir,
-                restored=share.keyed,
-                reader=self._storage.reader(),
-                cache_entries=self._cache_entries,
-            ),
+        context = BackendContext(
+            operator=self.spec.kind,
+            max_parallelism=_MAX_PARALLELISM,
+            key_groups=key_group_range(subtask, _MAX_PARALLELISM, self._parallelism),
+            local_dir=local_dir,
+            restored=share.keyed,
+            reader=self._storage.reader(),
+            cache_entries=self._cache_entries,
         )
+        backend = create_backend(self._backend, context)
+        make_table = backend.table
+
+        def table(descriptor: TableDescriptor) -> StateTable:
+            made = self._tables[subtask, descriptor.name] = make_table(descriptor)
+            return made
+
+        backend.table = table  # type: ignore[method-assign]  # so that `state_entries` knows the tables
+        return backend
 
 
-def _count_entries(operator: Operator) -> int:
-    count = 0
-    for table in () if operator.backend is None else operator.backend.tables():
-        count += sum(
-            1 for namespace in list(table.namespaces()) for _ in table.namespace(namespace).entries()
-        )
-    return count
+def _joined(snapshots: Sequence[OperatorSnapshot]) -> dict[str, list[bytes]]:
+    """The list states of all subtasks together."""
+    whole: dict[str, list[bytes]] = {}
+    for snapshot in snapshots:
+        for name, items in snapshot.lists.items():
+            whole.setdefault(name, []).extend(items)
+    return whole

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 import cloudpickle
 
-from ...connectors.collection import CollectionData
+from ...connectors.collection import _CHUNK, CollectionData, _from_chunks
 from ...core.errors import SerializationSetupError
 from ...core.types import register_classes
 from ...core.types.classes import is_enum_class, is_record_class
@@ -67,6 +67,8 @@ class _ClassCollectingPickler(cloudpickle.Pickler):  # type: ignore[misc]  # pub
         self._new: list[type] = []
 
     def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is CollectionData:
+            return _from_chunks, ([self._dump_apart(*chunk) for chunk in _chunks_of(obj)], obj.length)
         reduced = super().reducer_override(obj)
         if (
             isinstance(reduced, tuple)
@@ -77,6 +79,14 @@ class _ClassCollectingPickler(cloudpickle.Pickler):  # type: ignore[misc]  # pub
             self._new.append(obj)
         return reduced
 
+    def _dump_apart(self, values: list[Any], timestamps: list[int] | None) -> bytes:
+        """A chunk of a collection: decoded later and by itself, but its records' classes count all the same."""
+        buffer = io.BytesIO()
+        pickler = _ClassCollectingPickler(buffer)
+        pickler._seen, pickler._new = self._seen, self._new
+        pickler.dump((values, timestamps))
+        return buffer.getvalue()
+
     def take_classes(self) -> Iterator[list[type]]:
         """Lists of classes not taken yet, while pickling them goes on to find more; an empty list ends it."""
         while True:
@@ -84,6 +94,18 @@ class _ClassCollectingPickler(cloudpickle.Pickler):  # type: ignore[misc]  # pub
             yield classes
             if not classes:
                 return
+
+
+def _chunks_of(data: CollectionData[Any]) -> Iterator[tuple[list[Any], list[int] | None]]:
+    for start in range(0, data.length, _CHUNK):
+        values: list[Any] = []
+        timestamps: list[int] = []
+        stop = min(start + _CHUNK, data.length)
+        while start + len(values) < stop:  # a slice ends where a piece of the collection does
+            more_values, more_timestamps = data.slice(start + len(values), stop)
+            values += more_values
+            timestamps += more_timestamps or ()
+        yield values, timestamps or None
 
 
 _LENT: WeakValueDictionary[int, CollectionData[Any]] = WeakValueDictionary()

@@ -24,10 +24,15 @@ class Program:
         self.builder = StreamGraphBuilder()
         self.settings = JobSettings(**{"name": "test", "parallelism": 2, **settings})
 
-    def source(self, name="source", parallelism=None, **changes):
+    def source(self, name="source", parallelism=None, values=(), **changes):
         spec = SourceSpec(WatermarkStrategy.no_watermarks())
         node = new_node(
-            name, spec, GENERIC, defined_at="job.py:1", source=CollectionSource([]), parallelism=parallelism
+            name,
+            spec,
+            GENERIC,
+            defined_at="job.py:1",
+            source=CollectionSource(values),
+            parallelism=parallelism,
         )
         return self.builder.add_source(replace(node, **changes))
 

@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 
+from millstream.connectors.collection import CollectionSource, CollectionSplit
 from millstream.core.errors import SerializationSetupError
 from millstream.operators.functions import MapFunction
 from millstream.operators.stateless import MapSpec
@@ -88,6 +89,38 @@ def test_record_classes_made_in_a_function_are_known_by_name_where_the_job_is_re
     assert "Colour.RED" in in_a_fresh_process(program, data + record)
 
 
+def test_records_of_a_collection_make_their_classes_known():
+    class Colour(enum.Enum):
+        RED = 1
+
+    @dataclass
+    class Event:
+        colour: Colour
+        number: int
+
+    program = Program()
+    program.map(program.source(values=[Event(Colour.RED, number) for number in range(25_000)]))
+    data = encode_job(compile_job(program.build()))
+    printed = in_a_fresh_process(
+        """
+        import sys
+        from millstream.core.types import GENERIC
+        from millstream.core.clock import SystemClock
+        from millstream.connectors.base import SourceReaderContext
+        from millstream.connectors.collection import CollectionSplit
+        from millstream.runtime.graph.artifact import decode_job
+        source = decode_job(sys.stdin.buffer.read()).vertices[0].operators[0].source
+        reader = source.create_reader(SourceReaderContext(0, 1, "job", SystemClock()))
+        reader.start()
+        reader.add_splits([CollectionSplit(24_999)])
+        (event,) = reader.poll_next(10).values
+        print(event.number, GENERIC.serializer().loads(GENERIC.serializer().dumps(event)) == event)
+        """,
+        data,
+    )
+    assert printed == "24999 True"
+
+
 def test_a_recursive_record_class_travels():
     @dataclass
     class Node:
@@ -149,3 +182,14 @@ def test_the_path_leads_through(make, path):
 
 def test_a_function_of_an_importable_module_travels_by_name():
     assert function_of(decode_job(encode_job(job_with(uses_a_global)))) is uses_a_global
+
+
+def test_a_job_that_stays_in_its_process_does_not_copy_its_collections() -> None:
+    values = [object()] * 3  # cannot be told apart once copied
+    source = CollectionSource(values)
+    program = Program()
+    program.map(program.source(source=source))
+    job = decode_job(encode_job(compile_job(program.build()), in_process=True))
+    reader = job.vertices[0].operators[0].source.create_reader(None)
+    reader.add_splits([CollectionSplit()])
+    assert reader.poll_next(10).values[0] is values[0]
