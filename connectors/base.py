@@ -275,3 +275,12 @@ class SupportsCommitter(Protocol[CommT]):
         """A versioned encoding (msgpack), never pickle."""
 
     def decode_committable(self, data: bytes) -> CommT: ...
+
+
+@runtime_checkable
+class HasTransactionTimeout(Protocol):
+    """A sink whose outside system aborts a transaction some time after it began."""
+
+    @property
+    def transaction_timeout_ms(self) -> int | None:
+        """After how long, whoever may still want to commit it; None if never. A job that could take longer is refused."""

@@ -175,7 +175,12 @@ class FusibleOperator(Operator):
     """A record-at-a-time operator that is compiled into the loop of its chain instead of being called per batch.
 
     Batches never reach `process_batch`; control elements arrive as at any operator.
+
+    Attributes:
+        expands: a record may become many.
     """
+
+    expands: bool = False
 
     @abstractmethod
     def emit_code(self, code: CodeBuilder, element: Element) -> Element:

@@ -88,6 +88,10 @@ class CodeBuilder:
         yield
         self._owner = before
 
+    def dedent(self, depth: int) -> None:
+        """What follows is `depth` blocks deep again."""
+        self._depth = depth
+
     def source(self, parameters: str) -> str:
         """The whole source: a factory that takes the bound objects and returns the function."""
         bound = ", ".join(self.bindings)

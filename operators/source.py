@@ -1,4 +1,5 @@
-"""The operator behind a source reader, under the name that graphs use."""
+"""The operator behind a source reader. Its code is that of timestamps anywhere in the stream, kept per split."""
 
-from .timestamps import SourceOperator as SourceOperator
-from .timestamps import SourceSpec as SourceSpec
+from .timestamps import SourceOperator, SourceSpec
+
+__all__ = ["SourceOperator", "SourceSpec"]

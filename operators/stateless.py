@@ -78,6 +78,8 @@ class _FilterOperator(_FunctionOperator):
 
 
 class _FlatMapOperator(_FunctionOperator):
+    expands = True
+
     def emit_code(self, code: CodeBuilder, element: Element) -> Element:
         result = code.fresh("v")
         function = code.bind(self._function.call, "flat_map")

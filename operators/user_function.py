@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .functions import Function
+
 
 class UserFunction:
     """Wraps a function object (with `method`, and perhaps `open` and `close`) or a plain callable.
@@ -17,7 +19,9 @@ class UserFunction:
 
     def __init__(self, function: Any, method: str) -> None:
         self._function = function
-        self._rich = not isinstance(function, type) and hasattr(function, method)
+        # A plain callable may happen to have an attribute of that name: numpy.add has a `reduce`.
+        plain = callable(function) and not isinstance(function, Function)
+        self._rich = not plain and hasattr(function, method)
         self.call: Callable[..., Any] = getattr(function, method) if self._rich else function
 
     def open(self, runtime_context: Any) -> None:

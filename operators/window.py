@@ -184,14 +184,14 @@ class WindowOperator(Operator):
         if self._slicing.in_gap(slice_start):
             self._in_gap(value, timestamp)
             return
-        if slice_start < self._first_live:
+        key, lateness = self._spec.key_selector(value), self._spec.allowed_lateness_ms
+        reached = self._reached(key)
+        if slice_start < self._slicing.first_live_slice(reached, lateness):
             self._late(value, timestamp)
             return
-        key = self._spec.key_selector(value)
         self._add_one(self.slice_map(slice_start), key, value)
-        lateness = self._spec.allowed_lateness_ms
         for end in self._slicing.window_ends(slice_start):
-            if end - 1 <= self._watermark < end - 1 + lateness:
+            if end - 1 <= reached < end - 1 + lateness:
                 self._fire_key(end, key)
 
     def _late(self, value: Any, timestamp: int) -> None:
@@ -224,20 +224,21 @@ class WindowOperator(Operator):
     def _add_to_panes(self, values: list[Any], timestamps: list[int]) -> None:
         lateness = self._spec.allowed_lateness_ms
         for value, timestamp in zip(values, timestamps, strict=True):
+            key = self._spec.key_selector(value)
+            reached = self._reached(key)
             ends = [
                 end
                 for end in self._slicing.window_ends(self._slicing.slice_of(timestamp))
-                if end - self._slicing.size_ms <= timestamp and end - 1 + lateness > self._watermark
+                if end - self._slicing.size_ms <= timestamp and end - 1 + lateness > reached
             ]
             if not ends:
                 in_gap = self._slicing.in_gap(self._slicing.slice_of(timestamp))
                 (self._in_gap if in_gap else self._late)(value, timestamp)
                 continue
-            key = self._spec.key_selector(value)
             for end in ends:
                 start = end - self._slicing.size_ms
                 self._add_one(self.slice_map(start), key, value)
-                if end - 1 <= self._watermark:
+                if end - 1 <= reached:
                     self._fire_key(end, key)
 
     # ---- time
@@ -262,12 +263,13 @@ class WindowOperator(Operator):
     def _set_thresholds(self) -> None:
         lateness = self._spec.allowed_lateness_ms
         self._first_live = self._slicing.first_live_slice(self._watermark, lateness)
-        first_unfired = self._slicing.first_unfired_slice(self._watermark)
+        reached = max((self._watermark, *self._fired_by_group.values()))
         # Gaps between windows and windows that may fire again need a look at every record; otherwise only lateness does.
         if self._slicing.slide_ms > self._slicing.size_ms:
             self._slow_below = 2**64
         else:
-            self._slow_below = first_unfired if lateness else self._first_live
+            first_unfired, first_live = self._slicing.first_unfired_slice, self._slicing.first_live_slice
+            self._slow_below = first_unfired(reached) if lateness else first_live(reached, 0)
 
     def _is_over(self, start: int) -> bool:
         if self._panes:
@@ -299,6 +301,10 @@ class WindowOperator(Operator):
     def _fired_until(self, key: Any) -> int:
         group = key_group_of(self._encode_key(key), self._info.max_parallelism)
         return self._fired_by_group.get(group, MIN_TIMESTAMP)
+
+    def _reached(self, key: Any) -> int:
+        """How far the windows of this key have come: after a change of parallelism perhaps further than the watermark."""
+        return max(self._watermark, self._fired_until(key)) if self._fired_by_group else self._watermark
 
     def _fire_key(self, end: int, key: Any) -> None:
         own, merge, contents = self._spec.contents.own, self._spec.contents.merge, None

@@ -31,6 +31,9 @@ from .watermark_valve import WatermarkValve
 
 _SLOW_STEP_MS: Final = 20
 _QUICK_STEP_MS: Final = 5
+_FIRST_STEP_RECORDS: Final = 16
+"""How long a record takes is not known at first, and 1,024 of 10 ms each would keep the loop from everything else for 10 s.
+Full batches are reached within seven quick steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ class Task(ABC):
         self._events = events
         self._clock = clock
         self._batch_size = batch_size
-        self._quantum = batch_size
+        self._quantum = min(batch_size, _FIRST_STEP_RECORDS)
         self._blocked_since_ms: int | None = None
 
     def step(self) -> bool:
@@ -103,16 +106,25 @@ class Task(ABC):
         """Process one piece of input."""
 
     def _process(self, batch: RecordBatch) -> None:
-        """Run a batch through the chain; batches get smaller while they take long, so that the loop stays responsive."""
-        before = self._clock.monotonic_ms()
+        """Run a batch through the chain."""
+        before_ms, before_out = self._clock.monotonic_ms(), self._records_out()
         self.records_in += len(batch.values)
         self.chain.entry.process_batch(batch)
         for operator in self.chain.operators:
             operator.end_of_batch()
-        took_ms = self._clock.monotonic_ms() - before
-        if took_ms > _SLOW_STEP_MS:
-            self._quantum = max(1, min(self._quantum, len(batch.values)) // 2)
-        elif took_ms < _QUICK_STEP_MS and self._quantum < self._batch_size:
+        self._adapt(
+            len(batch.values), self._clock.monotonic_ms() - before_ms, self._records_out() - before_out
+        )
+
+    def _records_out(self) -> int:
+        return sum([writer.records_out for writer in self.writers])
+
+    def _adapt(self, records: int, took_ms: int, produced: int) -> None:
+        """Batches get smaller while they take long, so that the loop stays responsive, and while each gives many batches of
+        results, which would otherwise wait in channels until they have left the processor's cache."""
+        if took_ms > _SLOW_STEP_MS or produced > 2 * self._batch_size:
+            self._quantum = max(1, min(self._quantum, records) // 2)
+        elif took_ms < _QUICK_STEP_MS and produced <= self._batch_size and self._quantum < self._batch_size:
             self._quantum = min(self._batch_size, self._quantum * 2)
 
     def flush(self) -> None:
