@@ -57,6 +57,7 @@ class Peers:
         self._on_lost = on_lost
         self._on_rejected = on_rejected
         self._attempt = -1
+        self._running = False
         self._arriving: list[_Connection] = []
         self._parked: dict[tuple[int, int], _Connection] = {}
         self._peers: dict[int, _Connection] = {}
@@ -67,6 +68,7 @@ class Peers:
     def begin(self, attempt: int, addresses: Mapping[int, str], peers: Collection[int]) -> None:
         """Connect, or wait to be connected by, the workers this attempt exchanges data with. Raises OSError."""
         self._attempt = attempt
+        self._running = True
         for key in [key for key in self._parked if key[0] < attempt]:
             self._parked.pop(key).socket.close()
         for peer in peers:
@@ -103,7 +105,8 @@ class Peers:
         return give
 
     def end(self) -> None:
-        """Close the connections of the attempt."""
+        """Close the connections of the attempt; those of it that arrive from now on are turned away."""
+        self._running = False
         for connection in self._peers.values():
             connection.socket.close()
         self._peers.clear()
@@ -127,7 +130,13 @@ class Peers:
             self._identify()
         arrived = False
         for peer, connection in list(self._peers.items()):
-            frames = connection.socket.pump_in()
+            try:
+                frames = connection.socket.pump_in()
+            except PeerRejected as error:
+                del self._peers[peer]
+                self._on_rejected(error)
+                self._on_lost(peer, error.what)
+                continue
             if frames:
                 arrived = True
                 self._dispatch(frames)
@@ -152,9 +161,8 @@ class Peers:
     def descriptors(self) -> list[tuple[int, bool]]:
         """(file descriptor, whether to wait for writing too) of everything to poll."""
         found = [] if self._listener is None else [(self._listener.fileno(), False)]
-        for connection in (*self._arriving, *self._peers.values()):
-            found.append((connection.socket.fileno(), connection.socket.wants_write))
-        return found
+        connections = (*self._arriving, *self._peers.values())
+        return found + [(c.socket.fileno(), c.socket.wants_write) for c in connections]
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -183,7 +191,7 @@ class Peers:
     def _place(self, hello: _Hello, connection: _Connection) -> None:
         if hello.attempt > self._attempt:
             self._parked[(hello.attempt, hello.worker)] = connection
-        elif hello.attempt == self._attempt:
+        elif hello.attempt == self._attempt and self._running:
             self._attach(hello.worker, connection)
         else:
             connection.socket.close()

@@ -11,13 +11,14 @@ from typing import Any
 from ...checkpoint.storage import CheckpointStorage
 from ...core.clock import Clock
 from ...core.ids import SubtaskId, WorkerId
+from ...core.workdir import remove_tree
 from ...operators.base import Operator, OperatorContext, RuntimeInfo
 from ...operators.window import WindowSpec
 from ...state.backend import BackendContext, KeyedStateBackend
 from ...state.backends import create_backend
 from ...state.handles import FileRef, OperatorSnapshot
 from ...state.key_groups import key_group_range
-from ..exchange.channels import InputChannel, LocalOutputChannel, OutputChannel, RemoteOutputChannel
+from ..exchange.channels import InputChannel, OutputChannel
 from ..exchange.codec import BatchCodec
 from ..exchange.peers import Peers
 from ..exchange.record_writer import RecordWriter, make_record_writer
@@ -27,6 +28,7 @@ from ..graph.job_graph import ChainedOperator, JobEdge
 from ..messages import ClientData, DeployTasks, OperatorRestore, SplitRequested
 from .background import Background
 from .chain import build_chain
+from .pacing import Pace, PacedLocalChannel, PacedRemoteChannel
 from .processing_time import ProcessingTimeService
 from .settings import WorkerSettings
 from .source_task import SourceTask
@@ -58,7 +60,7 @@ class Attempt:
     def __init__(self, deploy: DeployTasks, services: AttemptServices) -> None:
         self.number = deploy.attempt
         self.current: Subtask | None = None  # being built or opened
-        self.graph: ExecutionGraph = build_execution_graph(decode_job(deploy.job))
+        self.graph: ExecutionGraph  # from `build` on: reading the job runs user code, which may raise
         self.settings = WorkerSettings.of(deploy.configuration)
         self.counters: dict[SubtaskId, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         self.storage = (
@@ -69,13 +71,18 @@ class Attempt:
         self._services = services
         self._inputs: dict[SubtaskId, list[InputChannel]] = defaultdict(list)
         self._outputs: dict[tuple[SubtaskId, int], list[OutputChannel]] = defaultdict(list)
+        self._paces: dict[SubtaskId, list[Pace]] = defaultdict(list)
+        self._local_dir = services.local_dir / f"attempt-{deploy.attempt}"
 
     def build(self) -> None:
         """Make channels, connections, chains and tasks; nothing is open yet."""
+        self.graph = build_execution_graph(decode_job(self._deploy.job))
         self._make_channels()
         for subtask in self.graph.on_worker(self._services.worker):
             self.current = subtask
-            self.tasks.append(self._make_task(subtask))
+            task = self._make_task(subtask)
+            task.paces = tuple(self._paces[subtask.subtask_id])
+            self.tasks.append(task)
 
     def open(self) -> None:
         """Open all operators (last ones first, so that whoever emits finds its target open), then start the readers."""
@@ -97,13 +104,14 @@ class Attempt:
         return {task.subtask.subtask_id: task for task in self.tasks}
 
     def close(self) -> list[Exception]:
-        """Close all tasks; the errors of those that failed to."""
+        """Close all tasks and remove their local files; the errors of those that failed to."""
         errors = []
         for task in self.tasks:
             try:
                 task.close()
             except Exception as error:
                 errors.append(error)
+        remove_tree(self._local_dir)  # a worker outlives many attempts
         return errors
 
     # ---- building
@@ -124,21 +132,23 @@ class Attempt:
     def _make_channel(self, channel: Channel, codec: BatchCodec) -> None:
         me, peers, room = self._services.worker, self._services.peers, self.settings.credits_per_channel
         output: OutputChannel
+        pace = Pace(self._services.clock, self.settings.batch_size, room)
         if channel.target.worker == me:
             give_credit = None if channel.is_local else peers.credit_to(channel.source.worker)
             received = InputChannel(channel.channel_id, codec, give_credit)
             self._inputs[channel.target.subtask_id].append(received)
             if channel.is_local:
-                output = LocalOutputChannel(received, room)
+                output = PacedLocalChannel(received, room, pace)
                 self._outputs[channel.source.subtask_id, channel.edge.index].append(output)
+                self._paces[channel.source.subtask_id].append(pace)
             else:
                 peers.inputs[channel.channel_id] = received
         else:
-            output = RemoteOutputChannel(
-                channel.channel_id, codec, peers.sender_to(channel.target.worker), room
-            )
+            sender = peers.sender_to(channel.target.worker)
+            output = PacedRemoteChannel(channel.channel_id, codec, sender, room, pace)
             peers.outputs[channel.channel_id] = output
             self._outputs[channel.source.subtask_id, channel.edge.index].append(output)
+            self._paces[channel.source.subtask_id].append(pace)
 
     def _codec(self, edge: JobEdge) -> BatchCodec:
         consumer = self.graph.job.vertices[edge.target].operators[0].operator
@@ -230,8 +240,7 @@ class Attempt:
         self, subtask: Subtask, description: ChainedOperator, restore: OperatorRestore
     ) -> KeyedStateBackend:
         vertex = subtask.vertex
-        folder = self._services.local_dir / f"attempt-{self.number}"
-        folder = folder / f"{description.operator_id}-{subtask.index}"
+        folder = self._local_dir / f"{description.operator_id}-{subtask.index}"
         folder.mkdir(parents=True)
         context = BackendContext(
             operator=description.name,

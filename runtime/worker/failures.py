@@ -10,6 +10,7 @@ from typing import Final
 
 import cloudpickle
 
+from ...core.batch import RecordBatch
 from ...core.errors import ConnectorError, MillstreamError, StateError
 from ...core.types import excerpt
 from ...operators.base import Operator
@@ -19,9 +20,8 @@ from ..graph.execution_graph import Subtask
 from ..messages import TaskFailure
 
 _LAYERS: Final = ("runtime", "operators", "connectors", "checkpoint", "state", "core")
-_ROOT: Final = (
-    Path(__file__).resolve().parent.parent.parent
-)  # of the repository, or millstream/ once installed
+# The root of the repository; once installed, the package's own folder.
+_ROOT: Final = Path(__file__).resolve().parent.parent.parent
 _PACKAGE: Final = Path(sys.modules[__name__.partition(".")[0]].__path__[0]).resolve()
 _OWN_FOLDERS: Final = (*(f"{_ROOT / layer}/" for layer in _LAYERS), f"{_PACKAGE}/")
 _MAX_PICKLED_BYTES: Final = 1 << 20
@@ -37,7 +37,7 @@ def describe_failure(error: Exception, subtask: Subtask | None) -> TaskFailure:
         operator=operator or ("" if subtask is None else subtask.vertex.name),
         error="".join(traceback.format_exception_only(error)).strip(),
         traceback=_format(error, user_frames),
-        record=record,
+        record=record or _record_in_batch(error),
         pickled=_pickled(error),
         # A function written in C (`int`, an itemgetter) has no frame: then the frame that calls it is the last one.
         user_code=(bool(user_frames) or in_call) and not isinstance(error, MillstreamError),
@@ -66,6 +66,16 @@ def _culprit(tb: TracebackType | None) -> tuple[str | None, str | None, bool]:
             record = excerpt(frame.f_locals[variable]) if in_call else None
         tb = tb.tb_next
     return name, record, in_call
+
+
+def _record_in_batch(error: Exception) -> str | None:
+    """The record that a sink says was at fault, by its index in the batch that the sink operator was given."""
+    index = getattr(error, "millstream_record_index", None)
+    batch = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if isinstance(frame.f_locals.get("self"), Operator):
+            batch = frame.f_locals.get("batch", batch)
+    return excerpt(batch.values[index]) if isinstance(batch, RecordBatch) and index is not None else None
 
 
 def _is_own(filename: str) -> bool:

@@ -90,7 +90,7 @@ class SourceTask(Task):
         if self.retry_at_ms is not None and self._clock.monotonic_ms() < self.retry_at_ms:
             return False
         self.retry_at_ms = None
-        polled = self._reader.poll_next(self._quantum)
+        polled = self._reader.poll_next(self._limit())
         match polled:
             case SourceBatch(split_id=split_id, values=values, timestamps=timestamps):
                 if values:

@@ -27,6 +27,7 @@ from ..exchange.record_writer import RecordWriter
 from ..graph.execution_graph import Subtask
 from .alignment import BarrierAligner
 from .chain import Chain
+from .pacing import Pace
 from .watermark_valve import WatermarkValve
 
 _SLOW_STEP_MS: Final = 20
@@ -60,6 +61,7 @@ class Task(ABC):
     """What source and other subtasks have in common.
 
     Attributes:
+        paces: of the channels behind `writers`.
         retry_at_ms: monotonic time before which another `step` is pointless, if nothing else happens; None: no such time.
     """
 
@@ -75,6 +77,7 @@ class Task(ABC):
         self.subtask = subtask
         self.chain = chain
         self.writers = tuple(writers)
+        self.paces: Sequence[Pace] = ()
         self.records_in = 0
         self.ended = False
         self.retry_at_ms: int | None = None
@@ -88,15 +91,20 @@ class Task(ABC):
     def step(self) -> bool:
         """Take and process one piece of input. False: nothing to do, or no room for results."""
         if not self._may_take_input():
-            if self._blocked_since_ms is None:
-                self._blocked_since_ms = self._clock.monotonic_ms()
+            self._note_blocked()
             return False
         if self._blocked_since_ms is not None:
-            blocked_ms = self._clock.monotonic_ms() - self._blocked_since_ms
+            self._note_blocked()
             self._blocked_since_ms = None
-            for operator in self.chain.operators:
-                operator.note_blocked(blocked_ms)
         return self._take_input()
+
+    def _note_blocked(self) -> None:
+        """Idleness clocks stand still from the first call until the next step that may take input."""
+        now_ms = self._clock.monotonic_ms()
+        since_ms, self._blocked_since_ms = self._blocked_since_ms, now_ms
+        if since_ms is not None and since_ms < now_ms:
+            for operator in self.chain.operators:
+                operator.note_blocked(now_ms - since_ms)
 
     def _may_take_input(self) -> bool:
         return all(writer.has_room for writer in self.writers)
@@ -104,6 +112,13 @@ class Task(ABC):
     @abstractmethod
     def _take_input(self) -> bool:
         """Process one piece of input."""
+
+    def _limit(self) -> int:
+        """How many records to take at most: as long as each gives about one result, all receivers have room for them."""
+        limit = self._quantum
+        for pace in self.paces:
+            limit = min(limit, pace.room)
+        return max(1, limit)
 
     def _process(self, batch: RecordBatch) -> None:
         """Run a batch through the chain."""
@@ -214,12 +229,15 @@ class OneInputTask(Task):
     def _take_input(self) -> bool:
         index = self._pick()
         if index is None:
+            if self._aligner.aligning:
+                self._note_blocked()
             return False
         channel = self._inputs[index]
         element = channel.take()
         if isinstance(element, RecordBatch):
-            if len(element.values) > self._quantum:
-                element, rest = _split(element, self._quantum)
+            limit = self._limit()
+            if len(element.values) > limit:
+                element, rest = _split(element, limit)
                 channel.put_back(rest)
             self._process(element)
         else:

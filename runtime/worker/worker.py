@@ -123,8 +123,11 @@ class Worker:
         if self.stopped:
             return True
         busy = self._peers.pump() or busy
-        if self._attempt is None or self._failed:
-            return self._deliver() or busy
+        if self._attempt is None:
+            return busy
+        if self._failed:
+            # Outcomes that come after the failure are its echoes, or worse news: the JobManager judges.
+            return self._guarded(self._deliver) or busy
         busy = self._guarded(self._deliver_and_fire) or busy
         for task in self._tasks:
             if self._runs() and self._step_task(task):
@@ -197,7 +200,7 @@ class Worker:
         try:
             return bool(action())
         except Exception as error:
-            self._fail(error, subtask or self._tasks[0].subtask)
+            self._fail(error, subtask or (self._tasks[0].subtask if self._tasks else None))
             return True
 
     # ---- messages
@@ -309,15 +312,16 @@ class Worker:
         attempt, self._attempt = self._attempt, None
         if attempt is None:
             return []
+        # Helper threads may still be at work with what is closed next: they end first, and what they say is heard by nobody.
+        for background in (self._uploads, self._commits):
+            background.close()
+        self._uploads = Background("millstream-upload", self._waker)
+        self._commits = Background("millstream-commit", self._waker)
         errors = attempt.close()
         for error in errors:
             _LOG.warning("closing a task failed: %s", error)
         self._peers.end()
         self._time.clear()
-        # Helper threads may still be at work for the attempt: they end first, and what they say is heard by nobody.
-        for background, name in ((self._uploads, "upload"), (self._commits, "commit")):
-            background.close()
-            setattr(self, f"_{name}s", Background(f"millstream-{name}", self._waker))
         self._tasks, self._failed, self._finishing = (), False, None
         self._uploading.clear()
         return errors

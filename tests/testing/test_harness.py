@@ -1,0 +1,64 @@
+"""The harness that users test their functions with."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from pathlib import Path
+
+import pytest
+
+from millstream.core.types import GENERIC
+from millstream.operators.functions import KeyedProcessFunction
+from millstream.operators.process import KeyedProcessSpec
+from millstream.state.descriptors import ValueStateDescriptor
+from millstream.testing import OperatorHarness, W
+
+
+class Count(KeyedProcessFunction):
+    def open(self, runtime_context):
+        self.count = runtime_context.get_state(ValueStateDescriptor("count", GENERIC))
+
+    def process_element(self, value, ctx):
+        self.count.update((self.count.value() or 0) + 1)
+        yield value, self.count.value()
+
+
+SPEC = KeyedProcessSpec(itemgetter(0), GENERIC, Count())
+
+
+@pytest.mark.parametrize("backend", ["hashmap", "rocksdb"])
+def test_state_goes_on_from_the_snapshot_that_it_is_restored_from(backend) -> None:
+    h = OperatorHarness(SPEC, backend=backend)
+    h.element("a")
+    taken = h.snapshot()
+    h.element("a")
+    h = h.restored_from(taken, parallelism=3)
+    h.element("a")
+    assert h.results == [("a", 1), ("a", 2), ("a", 2)]
+    assert h.state_entries() == 1
+    h.close()
+
+
+def test_parallel_subtasks_give_one_watermark_behind_all_their_results() -> None:
+    with OperatorHarness(SPEC, parallelism=4) as h:
+        h.batch("abcdef", [1] * 6)
+        h.watermark(5)
+        assert len(h.output) == 7
+        assert h.output[-1] == W(5)
+        assert h.timestamps == [1] * 6 + [None]
+
+
+def test_each_subtask_has_a_function_object_of_its_own() -> None:
+    function = Count()
+    with OperatorHarness(KeyedProcessSpec(itemgetter(0), GENERIC, function), parallelism=2):
+        assert not hasattr(function, "count")
+
+
+def test_a_directory_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
+    h = OperatorHarness(SPEC, backend="rocksdb", directory=tmp_path)
+    h.element("a")
+    h.snapshot()
+    h.close()
+    h.close()
+    del h
+    assert list(tmp_path.iterdir())
