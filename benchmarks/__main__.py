@@ -47,7 +47,11 @@ def measure(measurement: Measurement) -> tuple[float, int]:
         settings = {key: value.replace("{folder}", folder) for key, value in measurement.settings.items()}
         request = json.dumps(replace(measurement, settings=settings).request())
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.measure", request], cwd=ROOT, capture_output=True, text=True, check=False
+            [sys.executable, "-m", "benchmarks.measure", request],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
         )
     if done.returncode != 0:
         sys.exit(f"measuring {request} failed:\n{done.stderr}")
@@ -92,14 +96,23 @@ def run_start(runs: int) -> Outcome:
     seconds = []
     for _ in range(runs):
         started = time.perf_counter()
-        with subprocess.Popen([sys.executable, "-m", "benchmarks.one_row_job"], cwd=ROOT, stdout=subprocess.PIPE) as job:
+        with subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.one_row_job"], cwd=ROOT, stdout=subprocess.PIPE
+        ) as job:
             assert job.stdout is not None
             line = job.stdout.readline()
             seconds.append(time.perf_counter() - started)
         if line.strip() != b"2":
             sys.exit(f"the one-row job printed {line!r}")
     median = statistics.median(seconds)
-    return Outcome("W10 one-row job to its first line, s", median, "s", START_BAR_S, median <= START_BAR_S, {"seconds": seconds})
+    return Outcome(
+        "W10 one-row job to its first line, s",
+        median,
+        "s",
+        START_BAR_S,
+        median <= START_BAR_S,
+        {"seconds": seconds},
+    )
 
 
 def main(runs: int = 3, only: str = "") -> None:
@@ -145,15 +158,29 @@ def _number(value: float, unit: str) -> str:
 
 def write(outcomes: list[Outcome]) -> Path:
     """The dated result file, with machine and versions."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     now = datetime.now(UTC)
     name = f"{now:%Y-%m-%d}-{commit.stdout.strip() or 'no-commit'}.json"
     content = {
         "measured_at": now.isoformat(timespec="seconds"),
-        "machine": {"cpu_count": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()},
+        "machine": {
+            "cpu_count": os.cpu_count(),
+            "platform": platform.platform(),
+            "python": platform.python_version(),
+        },
         "load_average_at_end": os.getloadavg(),
         "rows": [
-            {"name": o.name, "value": o.value, "unit": o.unit, "bar": o.bar, "reached": o.reached, **o.details} for o in outcomes
+            {
+                "name": o.name,
+                "value": o.value,
+                "unit": o.unit,
+                "bar": o.bar,
+                "reached": o.reached,
+                **o.details,
+            }
+            for o in outcomes
         ],
     }
     path = ROOT / "benchmarks" / "results" / name

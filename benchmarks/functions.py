@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from millstream import AggregateFunction
 
 from .data import Event

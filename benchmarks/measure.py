@@ -43,9 +43,8 @@ def measure_job(request: dict[str, Any]) -> tuple[float, int]:
     if request["source"] == "collection":
         stream = env.from_collection(_input(request))
     else:
-        from millstream.connectors.datagen import DataGeneratorSource
-
         from millstream import WatermarkStrategy
+        from millstream.connectors.datagen import DataGeneratorSource
 
         # For the exchange the events are the same few, so that making them is not what is measured.
         make = data.repeated_events if request["workload"] == "exchange" else data.events

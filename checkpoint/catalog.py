@@ -174,6 +174,22 @@ def resume_point(url: str, job_name: str, *, verify_content: bool = True) -> Res
     )
 
 
+def unfinished_run(url: str, job_name: str) -> str | None:
+    """Id of the newest run of this job that died before its first checkpoint was complete; None when there is none.
+
+    A job that starts afresh goes on under this id, so that what the run left, here and in sinks, is known to be its own.
+    """
+    files = open_files(url)
+    runs: list[tuple[int, str]] = []
+    for job in _entries(files, ""):
+        record = read_job_record(files, job.name, RetryPolicy()) if job.is_folder else None
+        if record is not None and record.job_name == job_name:
+            if any(info.complete for info in _job_checkpoints(files, job.name)):
+                continue
+            runs.append((job.modified_ms, job.name))
+    return max(runs)[1] if runs else None
+
+
 def newest_valid(
     candidates: Sequence[CheckpointInfo], whose: str, *, verify_content: bool = True
 ) -> tuple[StoredCheckpoint, tuple[CheckpointInfo, ...]]:

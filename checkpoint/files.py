@@ -87,14 +87,16 @@ class LocalFiles:
     def entries(self, path: str = "") -> list[Entry]:
         found = []
         try:
-            with os.scandir(self._root / path) as listing:
-                for item in listing:
-                    status = item.stat()
-                    is_folder = item.is_dir()
-                    size = 0 if is_folder else status.st_size
-                    found.append(Entry(item.name, is_folder, size, status.st_mtime_ns // 1_000_000))
+            listing = list(os.scandir(self._root / path))
         except FileNotFoundError:
             return []
+        for item in listing:
+            # What is gone by now was not to stay: a temporary file, or a checkpoint that another one replaced.
+            with contextlib.suppress(FileNotFoundError):
+                status = item.stat()
+                is_folder = item.is_dir()
+                size = 0 if is_folder else status.st_size
+                found.append(Entry(item.name, is_folder, size, status.st_mtime_ns // 1_000_000))
         return sorted(found)
 
     def size(self, path: str) -> int:

@@ -213,6 +213,11 @@ class CheckpointStorage:
         found = (checkpoint_id_of(entry.name) for entry in self._list(self.job_id) if entry.is_folder)
         return tuple(sorted(number for number in found if number is not None))
 
+    def file_names(self, checkpoint_id: int | None) -> tuple[str, ...]:
+        """What is in a checkpoint's folder, or in `shared/` for None, ascending."""
+        folder = "shared" if checkpoint_id is None else checkpoint_folder(checkpoint_id)
+        return tuple(entry.name for entry in self._list(f"{self.job_id}/{folder}") if not entry.is_folder)
+
     def _list(self, folder: str) -> list[Entry]:
         what = "the checkpoint directory cannot be listed"
         return self._perform(lambda: self._files.entries(folder), what, self._files.url(folder))

@@ -99,7 +99,9 @@ class Shutdown(_Message, frozen=True):
     """End the worker process."""
 
 
-ToWorker: TypeAlias = AddSplits | CancelTasks | DeployTasks | FinishTasks | NotifyTasks | Shutdown | TriggerSource
+ToWorker: TypeAlias = (
+    AddSplits | CancelTasks | DeployTasks | FinishTasks | NotifyTasks | Shutdown | TriggerSource
+)
 
 
 class WorkerRegistered(_Message, frozen=True):
@@ -140,6 +142,8 @@ class TaskFailure(msgspec.Struct, frozen=True):
 
 
 class TaskFailed(_Message, frozen=True):
+    """A subtask failed; the others of the attempt go on until they are told to stop."""
+
     attempt: int
     failure: TaskFailure
 
@@ -159,6 +163,8 @@ class InputEnded(_Message, frozen=True):
 
 
 class FromSubtask(_Message, frozen=True):
+    """A subtask's answer to the checkpoint coordinator."""
+
     attempt: int
     message: FromTask
 

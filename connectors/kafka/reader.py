@@ -80,6 +80,7 @@ class KafkaSourceReader:
         self._ready: deque[tuple[_Partition, list[Any]]] = deque()
         self._finished: deque[_Partition] = deque()
         self._to_commit: dict[int, list[KafkaPartitionSplit]] = {}
+        self._read_to_end: list[KafkaPartitionSplit] = []  # finished, but not yet committed to the group
         self._refusal: ConnectorError | None = None
 
     def start(self) -> None:
@@ -147,7 +148,7 @@ class KafkaSourceReader:
             KafkaPartitionSplit(p.topic, p.partition, p.position, p.stop) for p in self._reading.values()
         ]
         if self._settings.commit_group:
-            self._to_commit[checkpoint_id] = splits
+            self._to_commit[checkpoint_id] = [*splits, *self._read_to_end]
         return splits
 
     def notify_checkpoint_complete(self, checkpoint_id: int) -> None:
@@ -159,6 +160,7 @@ class KafkaSourceReader:
             return
         from confluent_kafka import KafkaException, TopicPartition
 
+        self._read_to_end = [split for split in self._read_to_end if split not in splits]
         offsets = [TopicPartition(split.topic, split.partition, split.offset) for split in splits]
         try:
             self._consumer.commit(offsets=offsets, asynchronous=True)
@@ -242,6 +244,11 @@ class KafkaSourceReader:
 
     def _finish(self, partition: _Partition) -> SplitFinished:
         del self._reading[partition.key]
+        if self._settings.commit_group:
+            end = max(partition.position, partition.stop or 0)  # the last offsets may be no records
+            self._read_to_end.append(
+                KafkaPartitionSplit(partition.topic, partition.partition, end, partition.stop)
+            )
         return SplitFinished(partition.split.split_id)
 
     def _next_batch(self, max_records: int) -> Poll[Any]:

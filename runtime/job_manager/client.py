@@ -21,6 +21,7 @@ from .job_setup import make_cluster, prepare_run
 from .scheduling import JobFailed, JobFinished, JobStatus
 from .signals import SignalGuard
 from .statistics import JobStatistics
+from .transaction_timeouts import check_transaction_timeouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ def submit(
         CheckpointError: the checkpoint directory cannot be written, or what to restore is damaged or does not fit.
     """
     path = savepoint_path if savepoint_path is not None else configuration.get(options.SAVEPOINT_PATH)
+    check_transaction_timeouts(job_graph, configuration)
     clock = SystemClock()
     run = prepare_run(
         job_graph, configuration, resume=resume, savepoint_path=path, random=Random(clock.now_ms())
@@ -225,7 +227,8 @@ class JobClient:
 def _failed(name: str, outcome: JobFailed, statistics: JobStatistics) -> JobExecutionError:
     restarts = f" after {statistics.restarts} restarts" if statistics.restarts else ""
     cause = outcome.failure.error
-    error = JobExecutionError(f"job '{name}' failed{restarts}: {str(cause) or type(cause).__name__}")
+    notes = "".join(f"\n  note:  {note}" for note in getattr(cause, "__notes__", ()))
+    error = JobExecutionError(f"job '{name}' failed{restarts}: {str(cause) or type(cause).__name__}{notes}")
     error.__cause__ = cause
     return error
 

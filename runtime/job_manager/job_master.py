@@ -20,7 +20,7 @@ from ...checkpoint.messages import (
 )
 from ...checkpoint.metadata import Metadata
 from ...core.clock import Clock
-from ...core.errors import CheckpointError, CheckpointFailureReason
+from ...core.errors import CheckpointError, CheckpointFailureReason, ConnectorError
 from ...core.ids import SubtaskId
 from .. import messages as wire
 from ..graph.execution_graph import ExecutionGraph
@@ -115,6 +115,7 @@ class JobMaster:
         self._counters = TaskCounters(run.graph)
         self._last_failure: str | None = None
         self._cancel_asked = False
+        self._at_work = False  # whether anything was ever given to read
         self.results = CollectedResults()
         self.outcome: JobFinished | JobFailed | JobCancelled | None = None
 
@@ -160,8 +161,14 @@ class JobMaster:
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def close(self, *, force: bool) -> None:
-        """Give everything back; storage work that was begun is ended first, unless forced. Idempotent."""
+        """Give everything back; storage work that was begun is ended first, unless forced. Idempotent.
+
+        No worker runs any more.
+        """
         self._sources.close()
+        if not force and isinstance(self.outcome, JobFinished | JobCancelled):
+            points, next_attempt = self._run.restore_points, self._scheduler.attempt + 1
+            self._background.submit(lambda: points.tidy_up(next_attempt), lambda _: None, lambda _: None)
         self._background.close(join=not force)
         self.results.end()
 
@@ -230,13 +237,19 @@ class JobMaster:
         return attempt == self._scheduler.attempt
 
     def _judged(self, failure: Failure, attempt: int) -> Failure:
-        """A damaged file of the restored checkpoint is no reason to give up as long as there is an older checkpoint."""
-        error = failure.error
-        damaged = isinstance(error, CheckpointError) and error.reason is CheckpointFailureReason.CORRUPT
-        if not damaged or not self._is_current(attempt):
-            return failure
-        assert isinstance(error, CheckpointError)
-        return Failure(error, recoverable=self._run.restore_points.distrust(error))
+        """A damaged file of the restored checkpoint is no reason to give up as long as there is an older checkpoint.
+
+        An outside system that cannot be reached when the run begins is one, at once: its address may be wrong.
+        """
+        match failure.error:
+            case ConnectorError() as error:
+                again = self._at_work or attempt != self._run.scheduling.first_attempt
+                return Failure(error, recoverable=failure.recoverable and again)
+            case CheckpointError(reason=CheckpointFailureReason.CORRUPT) as error if self._is_current(
+                attempt
+            ):
+                return Failure(error, recoverable=self._run.restore_points.distrust(error))
+        return failure
 
     # ---- Peers of the checkpoints -------------------------------------------------------------------------------------
 
@@ -365,6 +378,7 @@ class JobMaster:
         attempt = self._scheduler.attempt
 
         def send(subtask: SubtaskId, splits: list[bytes], *, no_more: bool) -> None:
+            self._at_work = True
             self._cluster.send(
                 self._worker_of[subtask], wire.AddSplits(attempt, subtask, splits, no_more=no_more)
             )
@@ -372,7 +386,7 @@ class JobMaster:
         return SourceCoordinator(
             vertex,
             send=send,
-            fail=lambda failure: self._post(AttemptFailed(attempt, failure)),
+            fail=lambda failure: self._post(AttemptFailed(attempt, self._judged(failure, attempt))),
             wake=self._cluster.wake,
             clock=self._clock,
         )

@@ -9,7 +9,15 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from ...checkpoint.catalog import ResumePoint, StoredCheckpoint, list_checkpoints, load, resume_point, verify
+from ...checkpoint.catalog import (
+    ResumePoint,
+    StoredCheckpoint,
+    list_checkpoints,
+    load,
+    resume_point,
+    unfinished_run,
+    verify,
+)
 from ...checkpoint.compatibility import check_compatible
 from ...checkpoint.coordination import CoordinatorConfig
 from ...checkpoint.storage import CheckpointStorage
@@ -24,7 +32,6 @@ from ..graph.job_graph import JobGraph
 from .checkpoints import CheckpointedJob
 from .cluster import Cluster, EmbeddedCluster
 from .job_master import JobRun
-from .process_cluster import ProcessCluster
 from .restart_strategy import Backoff, ExponentialDelay, FixedDelay, NoRestart, RestartStrategy
 from .restore import describe_operators
 from .restore_points import RestorePoints
@@ -67,7 +74,7 @@ def prepare_run(
     """
     graph = build_execution_graph(job)
     name = job.settings.name
-    artifact = encode_job(job)
+    artifact = encode_job(job, in_process=_is_embedded(graph, configuration))
     directory = checkpoint_directory(configuration)
     checkpointing = configuration.get(options.CHECKPOINTING_INTERVAL) is not None
     origin = _origin(directory, name, resume=resume, savepoint_path=savepoint_path)
@@ -92,7 +99,9 @@ def prepare_run(
         checkpoint_base=directory if checkpointing or initial is not None else "",
         scheduling=_scheduling(graph, checkpointing=checkpointing, first_attempt=first_attempt),
         strategy=restart_strategy(configuration, random),
-        checkpointed=None if storage is None else _checkpointed(storage, graph, configuration, origin.resumed),
+        checkpointed=None
+        if storage is None
+        else _checkpointed(storage, graph, configuration, origin.resumed),
         restore_points=RestorePoints(
             storage,
             name,
@@ -150,6 +159,8 @@ def make_cluster(graph: ExecutionGraph, configuration: Configuration, clock: Clo
     secret = os.urandom(32)
     if _is_embedded(graph, configuration):
         return EmbeddedCluster(_work_dir_maker(configuration), secret=secret, clock=clock)
+    from .process_cluster import ProcessCluster  # a small job starts without it
+
     preload = _PRELOAD_OF_BACKEND.get(configuration.get(options.STATE_BACKEND), ())
     return ProcessCluster(_work_dir_maker(configuration), secret=secret, clock=clock, preload=preload)
 
@@ -172,9 +183,12 @@ def _origin(directory: str, name: str, *, resume: bool, savepoint_path: str | No
         )
     if savepoint_path is not None:
         return _Origin(new_job_id(), _named_checkpoint(savepoint_path))
-    found = resume_point(directory, name) if resume else None
-    if found is None:
+    if not resume:
         return _Origin(new_job_id())
+    found = resume_point(directory, name)
+    if found is None:
+        died_early = unfinished_run(directory, name)
+        return _Origin(new_job_id() if died_early is None else JobId(died_early))
     metadata = found.checkpoint.metadata
     return _Origin(JobId(metadata.job_id), found.checkpoint, is_own=True, resumed=found)
 
@@ -187,7 +201,7 @@ def _named_checkpoint(path: str) -> StoredCheckpoint:
     except CheckpointError as error:
         others = _usable_siblings(path)
         if others:
-            error.add_note("these checkpoints of the same job are there: " + ", ".join(others))
+            error.fix = "start from another checkpoint of the same job: " + ", ".join(others)
         raise
     return checkpoint
 

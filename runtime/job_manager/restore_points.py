@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from ...checkpoint.catalog import StoredCheckpoint, job_candidates, newest_valid
 from ...checkpoint.compatibility import check_compatible
+from ...checkpoint.leftovers import remove_leftovers
 from ...checkpoint.metadata import Metadata
 from ...checkpoint.storage import CheckpointStorage
 from ...core.errors import CheckpointError, MillstreamError
 from ..graph.execution_graph import ExecutionGraph
 from .restore import describe_operators
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 class RestorePoints:
@@ -55,6 +60,7 @@ class RestorePoints:
             self._claim(self._storage, attempt)
         found = self._newest(attempt, retained_ids)
         if found is None:
+            self.tidy_up(attempt)
             return None
         check_compatible(
             found.metadata,
@@ -62,11 +68,21 @@ class RestorePoints:
             path=found.path,
             ignore_unclaimed_state=self._ignore_unclaimed_state,
         )
+        self.tidy_up(attempt)
         self._restored = found.metadata.checkpoint_id
         self._restored_foreign = found is self._initial and not self._initial_is_own
         if self._restored_foreign:
             return found.metadata.with_absolute_paths(found.job_folder)
         return found.metadata
+
+    def tidy_up(self, before_attempt: int) -> None:
+        """Blocking: remove what no checkpoint refers to and earlier attempts left; nothing of them runs any more."""
+        if self._storage is None:
+            return
+        try:
+            remove_leftovers(self._storage, before_attempt=before_attempt)
+        except CheckpointError as error:  # it costs space, nothing else
+            _LOG.warning("left behind: %s", error)
 
     @property
     def starts_empty(self) -> bool:

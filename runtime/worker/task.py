@@ -127,12 +127,15 @@ class Task(ABC):
         self.chain.entry.process_batch(batch)
         for operator in self.chain.operators:
             operator.end_of_batch()
+        if any(pace.is_narrow for pace in self.paces):
+            for writer in self.writers:
+                writer.flush()
         self._adapt(
             len(batch.values), self._clock.monotonic_ms() - before_ms, self._records_out() - before_out
         )
 
     def _records_out(self) -> int:
-        return sum([writer.records_out for writer in self.writers])
+        return sum(writer.records_out for writer in self.writers)
 
     def _adapt(self, records: int, took_ms: int, produced: int) -> None:
         """Batches get smaller while they take long, so that the loop stays responsive, and while each gives many batches of

@@ -11,17 +11,13 @@ import os
 import select
 import socket
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Final, Protocol
 
-from ...checkpoint.messages import AckCheckpoint, DeclineCheckpoint
+from ...checkpoint.messages import FromTask
 from ...core.clock import Clock
 from ...core.errors import ConnectorError, MillstreamError
-from ...core.faults import fault_point
 from ...core.ids import WorkerId
-from ...operators.base import snapshot_of
-from ...state.handles import SubtaskSnapshot
 from ..exchange.peers import Peers
 from ..graph.execution_graph import Subtask
 from ..messages import (
@@ -48,6 +44,7 @@ from .attempt import Attempt, AttemptServices
 from .background import Background
 from .failures import describe_failure
 from .processing_time import ProcessingTimeService
+from .snapshots import SnapshotUploads
 from .source_task import SourceTask
 from .task import TakenSnapshot, Task, TaskEvents
 
@@ -106,7 +103,7 @@ class Worker:
         self._tasks: tuple[Task, ...] = ()
         self._failed = False
         self._finishing: FinishTasks | None = None
-        self._uploading: set[str] = set()
+        self._snapshots = SnapshotUploads(self._uploads, clock, self._answer_coordinator)
         self._next_flush_ms = 0
         self._next_statistics_ms = 0
         self._flushed = True
@@ -243,9 +240,7 @@ class Worker:
             case FinishTasks():
                 self._finishing = message
                 if message.commit_now:
-                    for task in self._attempt.tasks:
-                        for operator in task.chain.operators:
-                            operator.commit_without_checkpoint()
+                    self._attempt.commit_now()
 
     def _source(self, subtask: str) -> SourceTask:
         assert self._attempt is not None
@@ -271,9 +266,9 @@ class Worker:
 
     def _services(self) -> AttemptServices:
         events = TaskEvents(
-            may_snapshot=lambda task: task.subtask.subtask_id not in self._uploading,
+            may_snapshot=self._snapshots.may_begin,
             snapshot_taken=self._on_snapshot_taken,
-            snapshot_refused=self._on_snapshot_refused,
+            snapshot_refused=self._snapshots.refuse,
             input_ended=self._on_input_ended,
         )
         return AttemptServices(
@@ -323,7 +318,7 @@ class Worker:
         self._peers.end()
         self._time.clear()
         self._tasks, self._failed, self._finishing = (), False, None
-        self._uploading.clear()
+        self._snapshots = SnapshotUploads(self._uploads, self._clock, self._answer_coordinator)
         return errors
 
     def _stop(self) -> None:
@@ -346,53 +341,13 @@ class Worker:
         self._link.send(InputEnded(self._attempt.number, task.subtask.subtask_id))
 
     def _on_snapshot_taken(self, task: Task, taken: TakenSnapshot) -> None:
-        """Write the keyed parts in the helper thread, then acknowledge."""
-        attempt, subtask = self._attempt, task.subtask.subtask_id
+        attempt = self._attempt
         assert attempt is not None
         assert attempt.storage is not None
-        checkpoint_id = taken.barrier.checkpoint_id
-        streams = attempt.storage.streams(checkpoint_id, attempt.number)
-        keyed = {
-            operator_id: part.keyed for operator_id, part in taken.parts.items() if part.keyed is not None
-        }
-        started_ms = self._clock.monotonic_ms()
-        self._uploading.add(subtask)
+        self._snapshots.begin(task, taken, attempt.storage, attempt.number)
 
-        def write() -> SubtaskSnapshot:
-            fault_point("task.uploading")
-            handles = {operator_id: pending.write(streams) for operator_id, pending in keyed.items()}
-            return SubtaskSnapshot(
-                {
-                    operator_id: snapshot_of(part, handles.get(operator_id))
-                    for operator_id, part in taken.parts.items()
-                }
-            )
-
-        def written(future: Future[SubtaskSnapshot]) -> None:
-            self._uploading.discard(subtask)
-            for pending in keyed.values():
-                pending.release()
-            error = future.exception()
-            if isinstance(error, MillstreamError):
-                answer: AckCheckpoint | DeclineCheckpoint = DeclineCheckpoint(
-                    checkpoint_id, subtask, str(error)
-                )
-            elif error is not None:
-                raise error
-            else:
-                async_ms = self._clock.monotonic_ms() - started_ms
-                answer = AckCheckpoint(
-                    checkpoint_id, subtask, future.result(), taken.alignment_ms, taken.sync_ms, async_ms
-                )
-                fault_point("task.before-ack")
-            self._link.send(FromSubtask(attempt.number, answer))
-
-        self._uploads.run(write, written)
-
-    def _on_snapshot_refused(self, task: Task, checkpoint_id: int) -> None:
+    def _answer_coordinator(self, message: FromTask) -> None:
         assert self._attempt is not None
-        reason = "the snapshot for an earlier checkpoint, given up meanwhile, is still being written"
-        message = DeclineCheckpoint(checkpoint_id, task.subtask.subtask_id, reason)
         self._link.send(FromSubtask(self._attempt.number, message))
 
     def _on_peer_lost(self, peer: int, reason: str) -> None:

@@ -1,5 +1,7 @@
 """Small programs run to their end inside this process."""
 
+from dataclasses import dataclass
+
 import pytest
 
 from millstream import (
@@ -211,6 +213,22 @@ def test_execute_async_gives_a_client(env):
     client = env.execute_async("numbers")
     assert client.wait(30).get_job_id() == client.get_job_id()
     assert client.status.name == "FINISHED"
+
+
+def test_records_of_a_class_made_in_a_function_cross_processes(env):
+    @dataclass(frozen=True)
+    class Visit:
+        page: str
+        seconds: int
+
+    env.set_parallelism(2)
+    visits = [Visit(f"page-{n % 3}", n) for n in range(6)]
+    longest = (
+        env.from_collection(visits)
+        .key_by(lambda visit: visit.page)
+        .reduce(lambda left, right: max(left, right, key=lambda visit: visit.seconds))
+    )
+    assert sorted(collected(longest), key=lambda visit: visit.seconds) == visits
 
 
 def test_two_workers_give_what_one_gives(env):

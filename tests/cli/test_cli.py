@@ -185,6 +185,12 @@ COUNTING = """
 """
 
 
+def newest_checkpoint(tmp_path):
+    """Number and folder of the newest complete one; 0 where there is none."""
+    found = [path.parent for path in tmp_path.glob("checkpoints/*/chk-*/_metadata")]
+    return max(((int(folder.name.removeprefix("chk-")), folder) for folder in found), default=(0, None))
+
+
 @pytest.fixture
 def run_until(command, job, tmp_path):
     """Run the counting job until it printed some numbers and took a checkpoint, then send it a signal; all it printed."""
@@ -198,10 +204,12 @@ def run_until(command, job, tmp_path):
             text=True,
             **options,
         )
-        printed = []
+        printed, enough = [], None
         for line in running.stdout:
             printed.append(int(line))
-            if len(printed) > 20 and list(tmp_path.glob("checkpoints/*/chk-*/_metadata")):
+            if len(printed) == 20:
+                enough = newest_checkpoint(tmp_path)[0] + 2  # its barrier comes after these numbers
+            if enough is not None and newest_checkpoint(tmp_path)[0] >= enough:
                 break
         running.send_signal(number)
         _, complaints = running.communicate(timeout=30)
@@ -225,10 +233,8 @@ def test_resume_goes_on_from_the_newest_checkpoint_and_from_from_the_given_one(r
     assert run_until(signal.SIGTERM, 143, "--resume")[0] == 0  # nothing there yet: a fresh start
     resumed_at = run_until(signal.SIGKILL, -9, "--resume")[0]
     assert resumed_at > 0
-    oldest = min(
-        tmp_path.glob("checkpoints/*/chk-*/_metadata"), key=lambda path: path.stat().st_mtime_ns
-    ).parent
-    assert run_until(signal.SIGTERM, 143, "--from", str(oldest))[0] > 0
+    _, folder = newest_checkpoint(tmp_path)
+    assert run_until(signal.SIGTERM, 143, "--from", str(folder))[0] > resumed_at
 
 
 def test_a_checkpoint_that_is_not_there_is_one_clear_error(millstream, job, tmp_path):

@@ -143,7 +143,11 @@ class Harness:
         return trigger.trigger.checkpoint_id
 
     def notifications(self, kind):
-        return [m.notification for _, m in self.cluster.sent if isinstance(m, NotifyTasks) and isinstance(m.notification, kind)]
+        return [
+            m.notification
+            for _, m in self.cluster.sent
+            if isinstance(m, NotifyTasks) and isinstance(m.notification, kind)
+        ]
 
 
 @pytest.fixture
@@ -159,7 +163,16 @@ def harness(tmp_path):
         h.master.close(force=False)
 
 
-BOOM = TaskFailure("1/0", "Twice (1/2)", "Twice", "ValueError: boom", "Traceback\nValueError: boom", "3", None, user_code=True)
+BOOM = TaskFailure(
+    "1/0",
+    "Twice (1/2)",
+    "Twice",
+    "ValueError: boom",
+    "Traceback\nValueError: boom",
+    "3",
+    None,
+    user_code=True,
+)
 
 
 def test_every_worker_is_told_all_addresses_and_that_nothing_is_restored(harness):
@@ -250,7 +263,9 @@ def test_what_a_former_attempt_still_says_changes_nothing(harness):
     h = harness(checkpoints=True).running()
     h.complete_a_checkpoint()
     h.fail(BOOM).running(2)
-    h.tell(0, TaskFailed(1, BOOM), InputEnded(1, "0/0"), WorkerStatistics(1, [TaskStatistics("0/0", 9, 9, None)]))
+    h.tell(
+        0, TaskFailed(1, BOOM), InputEnded(1, "0/0"), WorkerStatistics(1, [TaskStatistics("0/0", 9, 9, None)])
+    )
     h.ack(2, attempt=1)
     assert h.cluster.take(CancelTasks) == []
     assert h.master.status is JobStatus.RUNNING

@@ -95,5 +95,6 @@ def test_an_embedded_job_ends_by_signals_too(tmp_path, seconds, number, times, s
             assert clock.monotonic_ms() < deadline
             psutil.wait_procs([process], timeout=0.2)
             process.send_signal(number)
-    assert process.wait(60) == status
+    # A third signal, after the handlers from before were put back, ends the process as ever.
+    assert process.wait(60) in ({status} if times == 1 else {status, -number})
     assert list((tmp_path / "tmp").iterdir()) == []

@@ -1,0 +1,65 @@
+"""Refuses a job whose sinks' transactions could be aborted from outside before the job commits them."""
+
+from __future__ import annotations
+
+from ...connectors.base import HasTransactionTimeout
+from ...core.configuration import Configuration, options
+from ...core.errors import ConfigurationError
+from ...operators.sink import SinkSpec
+from ..graph.job_graph import JobGraph
+
+
+def check_transaction_timeouts(job: JobGraph, configuration: Configuration) -> None:
+    """See that each transaction outlives what may lie between its begin and its commit. Nothing without checkpoints.
+
+    Raises:
+        ConfigurationError: one might not; says which settings to change.
+    """
+    if configuration.get(options.CHECKPOINTING_INTERVAL) is None:
+        return
+    needed_ms = longest_transaction_ms(configuration)
+    for vertex in job.vertices:
+        for operator in vertex.operators:
+            sink: object = operator.operator.sink if isinstance(operator.operator, SinkSpec) else None
+            timeout_ms = sink.transaction_timeout_ms if isinstance(sink, HasTransactionTimeout) else None
+            if timeout_ms is not None and timeout_ms < needed_ms:
+                raise _too_short(operator.name, timeout_ms, needed_ms, configuration)
+
+
+def longest_transaction_ms(configuration: Configuration) -> int:
+    """From a transaction's begin to its commit, at the worst.
+
+    It begins behind a barrier, waits for the next one, is pre-committed there, and is committed once a checkpoint that
+    covers it is complete: this one, or after tolerated failures a later one. If the job dies then, what is pre-committed
+    waits for the restart, which commits before anything else; one pause is counted, the longest.
+    """
+    get = configuration.get
+    interval_ms: int = max(get(options.CHECKPOINTING_INTERVAL) or 0, get(options.CHECKPOINTING_MIN_PAUSE))
+    timeout_ms: int = get(options.CHECKPOINTING_TIMEOUT)
+    failed_ms: int = get(options.TOLERABLE_FAILED_CHECKPOINTS) * max(interval_ms, timeout_ms)
+    return interval_ms + failed_ms + timeout_ms + _longest_pause_ms(configuration)
+
+
+def _longest_pause_ms(configuration: Configuration) -> int:
+    pauses_ms: dict[str, int] = {
+        "none": 0,
+        "fixed-delay": configuration.get(options.FIXED_DELAY_DELAY),
+        "exponential-delay": configuration.get(options.EXPONENTIAL_MAX_BACKOFF),
+    }
+    return pauses_ms[configuration.get(options.RESTART_STRATEGY) or "exponential-delay"]
+
+
+def _too_short(
+    sink: str, timeout_ms: int, needed_ms: int, configuration: Configuration
+) -> ConfigurationError:
+    get = configuration.get
+    tolerated = get(options.TOLERABLE_FAILED_CHECKPOINTS)
+    failed = f", of {tolerated} tolerated failed ones before it" if tolerated else ""
+    return ConfigurationError(
+        f"a transaction of sink '{sink}' is aborted by its broker {timeout_ms / 1000:g} s after it began, but the job may "
+        f"take {needed_ms / 1000:g} s to commit it: records of a complete checkpoint could be lost",
+        where=f"the sum of {options.CHECKPOINTING_INTERVAL.key}, {options.CHECKPOINTING_TIMEOUT.key} "
+        f"({get(options.CHECKPOINTING_TIMEOUT) / 1000:g} s){failed} and the longest pause before a restart",
+        fix=f"set {options.CHECKPOINTING_TIMEOUT.key} to what a checkpoint really takes, or raise the sink's transaction "
+        f"timeout (Kafka: transaction.timeout.ms, up to the brokers' transaction.max.timeout.ms)",
+    )
