@@ -40,8 +40,9 @@ class KafkaSink(Generic[T]):
     With EXACTLY_ONCE one transaction per checkpoint and subtask is pre-committed at the barrier and committed when the
     checkpoint is complete, also from another process after a crash. Consumers must read with
     `isolation.level=read_committed`; they see records one checkpoint interval late. The broker aborts a transaction
-    `transaction.timeout.ms` (15 minutes unless set) after it began, so that must be more than a checkpoint takes plus
-    the longest time the job may be down: what is timed out between pre-commit and commit is lost, and reported as such.
+    `transaction.timeout.ms` (15 minutes unless set) after it began: what is timed out between pre-commit and commit is
+    lost, and reported as such. So a job is refused whose checkpoint interval, checkpoint timeout (10 minutes unless set)
+    and longest pause before a restart add up to more.
 
     Transactional ids are `{prefix}-{subtask}-{index}`. The prefix must differ between all sinks that write at the same time:
     a sink takes over every id with its prefix at its start.

@@ -27,7 +27,7 @@ _OWN_FOLDERS: Final = (*(f"{_ROOT / layer}/" for layer in _LAYERS), f"{_PACKAGE}
 _MAX_PICKLED_BYTES: Final = 1 << 20
 
 
-def describe_failure(error: Exception, subtask: Subtask | None) -> TaskFailure:
+def describe_failure(error: BaseException, subtask: Subtask | None) -> TaskFailure:
     """What the job's client will be told about an exception raised in a task; None: before there was one."""
     operator, record, in_call = _culprit(error.__traceback__)
     user_frames = _user_frames(error.__traceback__)
@@ -45,7 +45,7 @@ def describe_failure(error: Exception, subtask: Subtask | None) -> TaskFailure:
     )
 
 
-def _is_hopeless(error: Exception) -> bool:
+def _is_hopeless(error: BaseException) -> bool:
     return isinstance(error, StateError) or (isinstance(error, ConnectorError) and not error.retryable)
 
 
@@ -68,7 +68,7 @@ def _culprit(tb: TracebackType | None) -> tuple[str | None, str | None, bool]:
     return name, record, in_call
 
 
-def _record_in_batch(error: Exception) -> str | None:
+def _record_in_batch(error: BaseException) -> str | None:
     """The record that a sink says was at fault, by its index in the batch that the sink operator was given."""
     index = getattr(error, "millstream_record_index", None)
     batch = None
@@ -91,14 +91,14 @@ def _user_frames(tb: TracebackType | None) -> list[traceback.FrameSummary]:
     return []
 
 
-def _format(error: Exception, user_frames: list[traceback.FrameSummary]) -> str:
+def _format(error: BaseException, user_frames: list[traceback.FrameSummary]) -> str:
     if not user_frames:
         return "".join(traceback.format_exception(error))
     lines = ["Traceback (most recent call last):\n", *traceback.format_list(user_frames)]
     return "".join([*lines, *traceback.format_exception_only(error)])
 
 
-def _pickled(error: Exception) -> bytes | None:
+def _pickled(error: BaseException) -> bytes | None:
     """The exception itself, if it can travel; its text is reported anyway."""
     try:
         data = cloudpickle.dumps(error)

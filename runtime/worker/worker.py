@@ -94,6 +94,10 @@ class Worker:
         self._local_dir = local_dir
         self._clock = clock
         self._address = address
+        # A function that calls sys.exit() ends its task in a process of ours; in the user's own, it ends the program as ever.
+        self._user_errors: tuple[type[BaseException], ...] = (
+            (Exception,) if address is None else (Exception, SystemExit)
+        )
         self._waker = Waker()
         self._time = ProcessingTimeService(clock)
         self._peers = Peers(worker_id, secret, listener, self._on_peer_lost, self._on_rejected)
@@ -162,7 +166,7 @@ class Worker:
     def _step_task(self, task: Task) -> bool:
         try:
             return task.step()
-        except Exception as error:
+        except self._user_errors as error:
             self._fail(error, task.subtask)
             return True
 
@@ -196,7 +200,7 @@ class Worker:
         """Run what may raise a user's or connector's exception; the task (or the first one) then fails."""
         try:
             return bool(action())
-        except Exception as error:
+        except self._user_errors as error:
             self._fail(error, subtask or (self._tasks[0].subtask if self._tasks else None))
             return True
 
@@ -256,7 +260,7 @@ class Worker:
         try:
             attempt.build()
             attempt.open()
-        except Exception as error:
+        except self._user_errors as error:
             self._fail(error, attempt.current)
             return
         self._tasks = tuple(reversed(attempt.tasks))
@@ -282,7 +286,7 @@ class Worker:
             send=self._link.send,
         )
 
-    def _fail(self, error: Exception, subtask: Subtask | None) -> None:
+    def _fail(self, error: BaseException, subtask: Subtask | None) -> None:
         assert self._attempt is not None
         self._failed = True
         self._link.send(TaskFailed(self._attempt.number, describe_failure(error, subtask)))

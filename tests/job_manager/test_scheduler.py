@@ -405,7 +405,7 @@ class SchedulerUnderFire(RuleBasedStateMachine):
             if self.outcome is not None:
                 return
             self.advance()
-            if self.scheduler.stage is Stage.EXECUTING:
+            if self.scheduler.stage is Stage.EXECUTING and self.tasks:
                 self.end_input("a")
                 self.end_input("b")
         raise AssertionError(self.scheduler.stage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -271,6 +272,18 @@ def test_an_exception_that_cannot_travel_is_told_all_the_same(workshop: Workshop
     error, text = failure(env)
     assert "Stubborn: I stay here" in error.error
     assert "raise Stubborn" in text
+
+
+def leave(value: Any) -> Any:
+    sys.exit("enough")
+
+
+def test_a_function_that_exits_fails_its_task_and_not_the_worker(workshop: Workshop) -> None:
+    env = environment(workshop, 1, taskmanager_mode="process")
+    env.from_collection([1]).map(leave).name("leaving")
+    error, text = failure(env)
+    assert error.operator == "leaving"
+    assert "SystemExit: enough" in text
 
 
 JOB = """

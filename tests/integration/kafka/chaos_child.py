@@ -1,6 +1,6 @@
 """A tiny engine in one process: several exactly-once writers, checkpoints, and a restore from the newest complete one.
 
-Runs until its input ends or it is killed. What a checkpoint holds is written to one file, atomically.
+Runs until its input ends or it is killed; at the position `hold_at` it waits for the end of its standard input. What a checkpoint holds is written to one file, atomically.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ def main() -> None:
     committer.commit(pending)
     number, position = state["checkpoint"], state["position"]
     while position < plan["records"]:
+        if position >= plan["hold_at"]:
+            sys.stdin.read()  # until killed, or until told that this is the last life
         chunk = range(position, min(position + 37, plan["records"]))
         for subtask, writer in enumerate(writers):
             writer.write_batch([str(n) for n in chunk if n % parallelism == subtask], None)

@@ -15,6 +15,7 @@ from millstream.dev.kafka import KafkaBroker
 from tests.integration.kafka.harness import ROOT, committed_values
 
 RECORDS = 6000
+KILLS = 6
 
 
 @pytest.mark.slow
@@ -36,18 +37,18 @@ def test_every_record_once_whenever_the_processes_die(
     kills = 0
     while True:
         plan["parallelism"] = chance.randint(1, 3)
+        plan["hold_at"] = RECORDS * (kills + 1) // (KILLS + 1)  # so that no kill comes after the end
         command = [sys.executable, str(Path(__file__).with_name("chaos_child.py")), json.dumps(plan)]
-        child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        patience_s = chance.uniform(0.6, 2.0) if kills < 12 else 120
-        try:
-            output, errors = child.communicate(timeout=patience_s)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.communicate()
-            kills += 1
-            continue
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
+            if kills < KILLS:
+                with pytest.raises(subprocess.TimeoutExpired):
+                    child.wait(chance.uniform(0.6, 2.0))
+                child.kill()
+                kills += 1
+                continue
+            output, errors = child.communicate(timeout=120)
         assert child.returncode == 0, errors
         assert output == "done\n"
         break
-    assert kills >= 3
     assert committed_values(kafka.bootstrap_servers, topic, 2) == sorted(map(str, range(RECORDS)))
