@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 
 import pytest
@@ -13,6 +14,9 @@ from millstream.core.errors import MillstreamError
 from millstream.dev.kafka import KafkaBroker, create_topic
 from millstream.dev.provide import provide_kafka
 from tests.services.availability import refuse_skip, unavailable, unique_name
+
+# A run started in the background of a script inherits an ignored SIGINT, and programs started by tests would ignore it too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SERVICE_FIXTURES = frozenset({"kafka", "kafka_topic"})
 
