@@ -69,8 +69,8 @@ ROWS = (
     _against_loop("W3 tumbling windows / calling loop", "w3", 0.65),
     _against_loop("W3 on RocksDB / calling loop", "w3", 0.45, ROCKSDB),
     _against_loop("W4 sliding windows / calling loop", "w4", 0.5),
-    _two_workers("W3 at 2 workers / 1", "w3", 4 * MILLION, 1.1),
-    _two_workers("W3 behind a 5 us function, 2 workers / 1", "w3_heavy", MILLION, 1.6),
+    _two_workers("W3 at 2 workers / 1", "w3", 6 * MILLION, 1.1),
+    _two_workers("W3 behind a 5 us function, 2 workers / 1", "w3_heavy", 3 * MILLION, 1.6),
     _checkpoint_cost("checkpoint every 1 s, W3 on heap / none", {}),
     _checkpoint_cost("checkpoint every 1 s, W3 on RocksDB / none", ROCKSDB),
 )

@@ -17,6 +17,13 @@ AddBatch = Callable[[list[Any], list[int], int], None]
 """(values, timestamps, slow_below): add a batch; records of slices before `slow_below` are looked at one by one."""
 
 
+Merge = Callable[[Any, Any], Any]
+"""The contents of both; the first argument may be changed and returned."""
+
+Own = Callable[[Any], Any]
+"""Contents of a slice in a form that a `Merge` may be given; where there is none, they can be given as they are."""
+
+
 class SliceOwner(Protocol):
     """Where the generated loop finds slices, and sends the records that need a closer look."""
 
@@ -43,12 +50,15 @@ class ReducedContents:
     def user_functions(self) -> Sequence[Any]:
         return (self.function,)
 
-    def own(self, contents: Any) -> Any:
-        """The contents themselves: a reduce function changes neither of its arguments."""
-        return contents
+    @property
+    def merging(self) -> Merge:
+        merge: Merge = UserFunction(self.function, "reduce").call
+        return merge
 
-    def merge(self, left: Any, right: Any) -> Any:
-        return UserFunction(self.function, "reduce").call(left, right)
+    @property
+    def owning(self) -> None:
+        """A reduce function changes neither of its arguments."""
+        return None
 
     def result(self, contents: Any) -> Any:
         return contents
@@ -87,12 +97,15 @@ class AggregatedContents:
     def user_functions(self) -> Sequence[Any]:
         return (self.function,)
 
-    def own(self, contents: Any) -> Any:
-        """A copy that the user's `merge` may change: it gets to see slices that other windows, or a snapshot, still need."""
-        return contents if self.accumulator_type.immutable else copy_value(contents)
+    @property
+    def merging(self) -> Merge:
+        merge: Merge = self.function.merge
+        return merge
 
-    def merge(self, left: Any, right: Any) -> Any:
-        return self.function.merge(left, right)
+    @property
+    def owning(self) -> Own | None:
+        """A copy that the user's `merge` may change: it gets to see slices that other windows, or a snapshot, still need."""
+        return None if self.accumulator_type.immutable else copy_value
 
     def result(self, contents: Any) -> Any:
         return self.function.get_result(contents)
@@ -129,13 +142,14 @@ class ListedContents:
     def user_functions(self) -> Sequence[Any]:
         return ()
 
-    def own(self, contents: list[Any]) -> list[Any]:
-        """A list of the same records that may grow."""
-        return contents[:]
+    @property
+    def merging(self) -> Merge:
+        return _extend
 
-    def merge(self, left: list[Any], right: list[Any]) -> list[Any]:
-        left.extend(right)
-        return left
+    @property
+    def owning(self) -> Own | None:
+        """A list of the same records that may grow."""
+        return list[Any].copy
 
     def result(self, contents: list[Any]) -> list[Any]:
         return contents
@@ -147,6 +161,11 @@ class ListedContents:
         code.line(f"if {kept} is None:")
         code.line(f"    {kept} = []")
         code.line(f"{kept}.append({value})")
+
+
+def _extend(left: list[Any], right: list[Any]) -> list[Any]:
+    left.extend(right)
+    return left
 
 
 Contents: TypeAlias = ReducedContents | AggregatedContents | ListedContents
