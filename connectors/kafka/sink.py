@@ -41,8 +41,8 @@ class KafkaSink(Generic[T]):
     checkpoint is complete, also from another process after a crash. Consumers must read with
     `isolation.level=read_committed`; they see records one checkpoint interval late. The broker aborts a transaction
     `transaction.timeout.ms` (15 minutes unless set) after it began: what is timed out between pre-commit and commit is
-    lost, and reported as such. So a job is refused whose checkpoint interval, checkpoint timeout (10 minutes unless set)
-    and longest pause before a restart add up to more.
+    lost, and reported as such. So a job is refused whose checkpoint interval, checkpoint timeout and longest pause before
+    a restart add up to more; the latter two adapt to shorter transactions unless they are set.
 
     Transactional ids are `{prefix}-{subtask}-{index}`. The prefix must differ between all sinks that write at the same time:
     a sink takes over every id with its prefix at its start.

@@ -21,7 +21,7 @@ from .job_setup import make_cluster, prepare_run
 from .scheduling import JobFailed, JobFinished, JobStatus
 from .signals import SignalGuard
 from .statistics import JobStatistics
-from .transaction_timeouts import check_transaction_timeouts
+from .transaction_timeouts import fit_to_transactions
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def submit(
         CheckpointError: the checkpoint directory cannot be written, or what to restore is damaged or does not fit.
     """
     path = savepoint_path if savepoint_path is not None else configuration.get(options.SAVEPOINT_PATH)
-    check_transaction_timeouts(job_graph, configuration)
+    configuration = fit_to_transactions(job_graph, configuration)
     clock = SystemClock()
     run = prepare_run(
         job_graph, configuration, resume=resume, savepoint_path=path, random=Random(clock.now_ms())

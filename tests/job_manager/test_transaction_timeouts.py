@@ -11,18 +11,18 @@ from millstream.connectors.kafka import (
     KafkaSink,
     SimpleStringSchema,
 )
-from millstream.core.configuration import Configuration
+from millstream.core.configuration import Configuration, options
 from millstream.core.errors import ConfigurationError
 from millstream.runtime.graph.compiler import compile_job
 from millstream.runtime.job_manager.transaction_timeouts import (
-    check_transaction_timeouts,
+    fit_to_transactions,
     longest_transaction_ms,
 )
 
 MINUTE_MS = 60_000
 
 
-def check(settings: dict[str, str], guarantee: DeliveryGuarantee, **properties: int) -> None:
+def check(settings: dict[str, str], guarantee: DeliveryGuarantee, **properties: int) -> Configuration:
     env = StreamExecutionEnvironment.get_execution_environment().configure(settings)
     serializer = KafkaRecordSerializationSchema.builder().set_topic("out")
     sink = (
@@ -35,7 +35,7 @@ def check(settings: dict[str, str], guarantee: DeliveryGuarantee, **properties: 
         .build()
     )
     env.from_collection(["a"], str).sink_to(sink).name("to-kafka")
-    check_transaction_timeouts(compile_job(env.get_stream_graph()), env.get_configuration())
+    return fit_to_transactions(compile_job(env.get_stream_graph()), env.get_configuration())
 
 
 @pytest.mark.parametrize("interval", ["200 ms", "10 s", "1 min", "4 min"])
@@ -50,13 +50,13 @@ def test_without_checkpoints_or_transactions_there_is_nothing_to_outlive() -> No
 
 
 def test_a_timeout_shorter_than_a_checkpoint_may_take_is_refused_with_the_settings_to_change() -> None:
-    settings = {"execution.checkpointing.interval": "10 s"}
+    settings = {"execution.checkpointing.interval": "10 s", "execution.checkpointing.timeout": "10 min"}
     with pytest.raises(ConfigurationError) as caught:
         check(settings, DeliveryGuarantee.EXACTLY_ONCE, transaction_timeout_ms=MINUTE_MS)
     error = caught.value
     assert "to-kafka" in error.what
     assert "60 s after it began" in error.what
-    assert "670 s" in error.what
+    assert "625 s" in error.what
     assert error.where is not None
     assert "execution.checkpointing.timeout (600 s)" in error.where
     assert error.fix is not None
@@ -78,3 +78,20 @@ def test_what_a_transaction_must_outlive(settings: dict[str, str], longest_ms: i
     for key, value in {"execution.checkpointing.interval": "1 s", **settings}.items():
         configuration.set_string(key, value)
     assert longest_transaction_ms(configuration) == longest_ms
+
+
+@pytest.mark.parametrize("interval", ["200 ms", "10 s"])
+def test_timeouts_left_at_their_defaults_adapt_to_shorter_transactions(interval: str) -> None:
+    settings = {"execution.checkpointing.interval": interval}
+    fitted = check(settings, DeliveryGuarantee.EXACTLY_ONCE, transaction_timeout_ms=MINUTE_MS)
+    assert longest_transaction_ms(fitted) <= MINUTE_MS
+    assert fitted.get(options.CHECKPOINTING_TIMEOUT) >= 30_000
+
+
+def test_transactions_too_short_for_any_sensible_checkpoint_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="aborted by its broker"):
+        check(
+            {"execution.checkpointing.interval": "1 min"},
+            DeliveryGuarantee.EXACTLY_ONCE,
+            transaction_timeout_ms=MINUTE_MS,
+        )
