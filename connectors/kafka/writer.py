@@ -14,7 +14,7 @@ from .client_log import ClientLog
 from .committable import KafkaCommittable
 from .errors import connector_error, invalid_property, missing
 from .partitions import DeliveryGuarantee
-from .producer_pool import ProducerPool, TransactionalProducer
+from .producer_pool import ProducerPool, TransactionalProducer, transactional_id
 from .serialization import KafkaRecordSerializationSchema
 from .transaction_client import TransactionClient
 
@@ -24,6 +24,8 @@ _FLUSH_S: Final = 1.0
 _BEING_CREATED: Final = {"UNKNOWN_TOPIC_OR_PART", "LEADER_NOT_AVAILABLE"}
 _TOPIC_TRIES: Final = 10
 _TOPIC_PAUSE_S: Final = 0.1
+_PROBES_BEHIND_THE_LAST: Final = 3
+"""Unknown ids in a row after which there are no more: an index may be missing where making its producer failed."""
 _SETTLE_S: Final = 0.04
 
 
@@ -365,10 +367,31 @@ class ExactlyOnceKafkaWriter:
         and to none that another live subtask uses.
         """
         pending = {committable.transactional_id for committable in context.pending_committables}
-        for found in self._client.list_ids(self._settings.transactional_id_prefix, r"-(\d+)-(\d+)"):
-            old_subtask = int(found.rsplit("-", 2)[1])
-            if old_subtask % context.parallelism == context.subtask and found not in pending:
-                self._client.take_over(found, self._settings.transaction_timeout_ms)
+        listed = {
+            found
+            for found in self._client.list_ids(self._settings.transactional_id_prefix, r"-(\d+)-(\d+)")
+            if int(found.rsplit("-", 2)[1]) % context.parallelism == context.subtask
+        }
+        for found in sorted(listed.union(self._probed_ids(context)) - pending):
+            self._client.take_over(found, self._settings.transaction_timeout_ms)
+
+    def _probed_ids(self, context: SinkWriterContext[KafkaCommittable]) -> Iterator[str]:
+        """Ids of earlier attempts, asked for one by one as they are handed out: subtasks and indices without gaps.
+
+        A broker that has just started lists only the transactions it has loaded so far, and does not say that more will come;
+        asked for one id, it answers when it knows.
+        """
+        old_subtask, any_found = context.subtask, True
+        while any_found:
+            any_found, index, missing = False, 0, 0
+            while missing < _PROBES_BEHIND_THE_LAST:
+                name = transactional_id(self._settings.transactional_id_prefix, old_subtask, index)
+                known = self._client.describe(name) is not None
+                any_found, missing = any_found or known, 0 if known else missing + 1
+                if known:
+                    yield name
+                index += 1
+            old_subtask += context.parallelism
 
     def _ended_early(self, producer: TransactionalProducer, found: Any) -> ConnectorError:
         return ConnectorError(
