@@ -184,6 +184,7 @@ def write(outcomes: list[Outcome]) -> Path:
         ],
     }
     path = ROOT / "benchmarks" / "results" / name
+    path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n")
     return path.relative_to(ROOT)
 
