@@ -33,6 +33,7 @@ that is not the newest; a person decides then (`transaction.unverifiable`).
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -122,6 +123,45 @@ class TransactionDescription:
     producer_id: int
     epoch: int
     started_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTransaction:
+    """What a partition says of a transaction that no marker has ended yet.
+
+    Attributes:
+        coordinator_epoch: of the last marker of this producer in the partition; -1 if there was none.
+    """
+
+    topic: str
+    partition: int
+    producer_id: int
+    epoch: int
+    coordinator_epoch: int
+
+
+def markers_lost(
+    committable: KafkaCommittable, found: TransactionDescription | None, still_open: Sequence[OpenTransaction]
+) -> list[OpenTransaction]:
+    """The partitions in which a committed transaction is open all the same, because a broker lost their markers.
+
+    A coordinator says CompleteCommit when every partition has its marker, or is gone. One that starts again takes a partition
+    that has no leader yet for one that is gone (Apache Kafka 4.4.0, `getPartitionLeaderEndpoint`), so the marker is never written and the
+    partition's last stable offset stands still for ever. That happens to a transaction that was PrepareCommit when its
+    broker died. Only what the coordinator says of this very transaction counts: nothing later may have begun under its id.
+    """
+    if (
+        found is None
+        or found.state != "CompleteCommit"
+        or (found.producer_id, found.epoch, found.started_ms)
+        != (committable.producer_id, committable.epoch, committable.started_ms)
+    ):
+        return []
+    return [
+        one
+        for one in still_open
+        if (one.producer_id, one.epoch) == (committable.producer_id, committable.epoch)
+    ]
 
 
 class Verdict(enum.Enum):

@@ -10,11 +10,13 @@ from typing import Any, Final
 from ...core.clock import Clock, SystemClock
 from ...core.errors import ConnectorError
 from ...core.faults import fault_point
-from .committable import KafkaCommittable, TransactionDescription, Verdict, judge
+from .committable import KafkaCommittable, TransactionDescription, Verdict, judge, markers_lost
 from .transaction_client import TransactionClient
 
 _LOG: Final = logging.getLogger(__name__)
 _MARKER_PAUSE_S: Final = 0.002
+_QUICKER_THAN_A_BROKER_STARTS_MS: Final = 500
+"""A commit that took less was not interrupted by a broker's restart, so no marker can be lost and nobody need look for one."""
 _ROUNDS: Final = 5
 """How often to ask again when EndTxn and DescribeTransactions contradict each other, which only a race can make."""
 
@@ -52,9 +54,13 @@ class KafkaCommitter:
         complete = max(committable.checkpoint_id for committable in committables)
         for committable in committables:
             fault_point("kafka.before-commit")
-            if not self._committed_alive(committable, complete):
+            started_ms = self._clock.monotonic_ms()
+            alive = self._committed_alive(committable, complete)
+            if not alive:
                 self._commit_for_the_dead(committable)
-            self._await_markers(committable)
+            found = self._await_markers(committable)
+            if not alive or self._clock.monotonic_ms() - started_ms >= _QUICKER_THAN_A_BROKER_STARTS_MS:
+                self._write_lost_markers(committable, found)
             fault_point("kafka.after-commit")
 
     def close(self) -> None:
@@ -105,25 +111,46 @@ class KafkaCommitter:
             retryable=True,
         )
 
-    def _await_markers(self, committable: KafkaCommittable) -> None:
+    def _await_markers(self, committable: KafkaCommittable) -> TransactionDescription | None:
         """Wait until consumers see it: Kafka answers a commit when it is decided, some ms before it is visible.
 
-        Only so that a job that has ended has its results where everybody sees them; the outcome stands either way.
+        Returns: what the broker says in the end.
+
+        Raises:
+            ConnectorError: retryable; the broker went away meanwhile and did not come back in time. The outcome stands, but
+                whether every partition has its marker has to be looked at again.
         """
         client = self._connected()
         pause = threading.Event()
         deadline_ms = self._clock.monotonic_ms() + self._budget_ms
-        while self._clock.monotonic_ms() < deadline_ms:
-            try:
-                found = client.describe(committable.transactional_id)
-            except ConnectorError as error:
-                _LOG.warning(
-                    "%s is committed and will be visible once the brokers are back: %s", committable, error
-                )
-                return
+        while True:
+            found = client.describe(committable.transactional_id)
             if found is None or found.state != "PrepareCommit" or found.started_ms != committable.started_ms:
-                return
+                return found
+            if self._clock.monotonic_ms() >= deadline_ms:
+                raise ConnectorError(
+                    f"Kafka: {committable} is committed, but not visible after {self._budget_ms} ms",
+                    where=f"the broker says {found}",
+                    fix="see that the leaders of the topic's partitions are up",
+                    retryable=True,
+                )
             pause.wait(_MARKER_PAUSE_S)
+
+    def _write_lost_markers(
+        self, committable: KafkaCommittable, found: TransactionDescription | None
+    ) -> None:
+        """Where a broker forgot the end of the transaction: see `markers_lost`."""
+        if found is None or found.state != "CompleteCommit":
+            return
+        client = self._connected()
+        for lost in markers_lost(committable, found, client.open_transactions(committable.topics)):
+            _LOG.warning(
+                "a broker lost the end of %s in partition %s of '%s'; writing it",
+                committable,
+                lost.partition,
+                lost.topic,
+            )
+            client.write_marker(lost, commit=True)
 
     def _connected(self) -> TransactionClient:
         if self._client is None:

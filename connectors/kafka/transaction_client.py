@@ -1,7 +1,8 @@
 """The requests about transactions that librdkafka lacks, sent with kafka-python to the same brokers.
 
 Commit or abort a transaction of a producer that is gone (EndTxn), ask what a transactional id is doing (DescribeTransactions),
-find ids (ListTransactions), and take an id over (InitProducerId), which aborts what it left open and fences its old producer.
+find ids (ListTransactions), take an id over (InitProducerId), which aborts what it left open and fences its old producer, and
+write a marker that a broker lost (DescribeProducers, WriteTxnMarkers).
 Needs Kafka 3.0 or later.
 """
 
@@ -9,12 +10,12 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final, TypeVar
 
 from ...core.clock import Clock
 from ...core.errors import ConnectorError
-from .committable import TransactionDescription
+from .committable import OpenTransaction, TransactionDescription
 from .errors import unreachable
 from .kafka_python import admin_client, listens, load
 from .properties import BOOTSTRAP_TIMEOUT_MS, DEFAULT_BOOTSTRAP_TIMEOUT_MS, kafka_python_config, parse_ms
@@ -31,6 +32,12 @@ _TRY_AGAIN: Final = (7, 13, 14, 15, 16, CONCURRENT_TRANSACTIONS)
 _END_TXN_VERSION: Final = 4
 # Later versions of InitProducerId negotiate two-phase commit of Kafka's own; none of it is used here.
 _INIT_PRODUCER_ID_VERSION: Final = 4
+# Version 2 says of the marker that its epoch was bumped, which versions up to 4 of EndTxn do not do.
+_WRITE_MARKERS_VERSION: Final = 1
+_REFUSED_FIX: Final = (
+    "exactly-once delivery needs Kafka 3.0 or later, and WRITE and DESCRIBE on the transactional ids that begin with the "
+    "sink's prefix"
+)
 _BACKOFF_S: Final = 0.02
 _BACKOFF_MAX_S: Final = 1.0
 
@@ -100,8 +107,11 @@ class TransactionClient:
         verb = "committing" if commit else "aborting"
         return self._retried(ask, f"{verb} transaction '{transactional_id}'", transactional_id)
 
-    def take_over(self, transactional_id: str, transaction_timeout_ms: int) -> None:
-        """Abort what the id left open and fence its producer, wherever that still runs. Returns once that is done."""
+    def take_over(self, transactional_id: str, transaction_timeout_ms: int) -> tuple[int, int]:
+        """Abort what the id left open and fence its producer, wherever that still runs. Returns once that is done.
+
+        Returns: producer id and epoch of the id from now on; the fenced producer had the same id and an earlier epoch.
+        """
         from kafka.protocol.producer.transaction import InitProducerIdRequest
 
         request = InitProducerIdRequest(
@@ -112,11 +122,88 @@ class TransactionClient:
             max_version=_INIT_PRODUCER_ID_VERSION,
         )
 
-        async def ask() -> None:
+        async def ask() -> tuple[int, int]:
             response = await self._to_coordinator(transactional_id, request)
             _raise_for(response.error_code)
+            return int(response.producer_id), int(response.producer_epoch)
 
-        self._retried(ask, f"taking over transaction '{transactional_id}'", transactional_id)
+        return self._retried(ask, f"taking over transaction '{transactional_id}'", transactional_id)
+
+    def open_transactions(self, topics: Collection[str]) -> list[OpenTransaction]:
+        """Every transaction that is open in a partition of these topics, whoever's it is.
+
+        Raises:
+            ConnectorError: not retryable if the principal may not READ one of them.
+        """
+        from kafka import TopicPartition
+
+        async def ask() -> list[OpenTransaction]:
+            metadata = await self._admin._get_cluster_metadata(sorted(topics))
+            partitions = []
+            for topic in metadata["topics"]:
+                _raise_for(topic["error_code"])
+                partitions += [
+                    TopicPartition(topic["name"], p["partition_index"]) for p in topic["partitions"]
+                ]
+            described = await self._admin._async_describe_producers(partitions)
+            return [
+                OpenTransaction(
+                    partition.topic,
+                    partition.partition,
+                    one.producer_id,
+                    one.producer_epoch,
+                    one.coordinator_epoch,
+                )
+                for partition, state in described.items()
+                for one in state.active_producers
+                if one.current_transaction_start_offset >= 0
+            ]
+
+        names = ", ".join(sorted(topics))
+        fix = f"grant the principal READ and DESCRIBE on {names}"
+        return self._retried(ask, f"looking for open transactions in {names}", None, fix)
+
+    def write_marker(self, found: OpenTransaction, *, commit: bool) -> None:
+        """End a transaction in one partition as its coordinator has already decided.
+
+        Raises:
+            ConnectorError: not retryable if the principal may not ALTER the cluster.
+        """
+        from kafka import TopicPartition
+        from kafka.protocol.producer.transaction import WriteTxnMarkersRequest
+
+        marker = WriteTxnMarkersRequest.WritableTxnMarker
+        request = WriteTxnMarkersRequest(
+            markers=[
+                marker(
+                    producer_id=found.producer_id,
+                    producer_epoch=found.epoch,
+                    transaction_result=commit,
+                    topics=[
+                        marker.WritableTxnMarkerTopic(name=found.topic, partition_indexes=[found.partition])
+                    ],
+                    coordinator_epoch=max(found.coordinator_epoch, 0),
+                )
+            ],
+            max_version=_WRITE_MARKERS_VERSION,
+        )
+
+        async def ask() -> None:
+            partition = TopicPartition(found.topic, found.partition)
+            (leader,) = await self._admin._async_get_leader_for_partitions([partition])
+            response = await self._admin._manager.send(request, node_id=leader)
+            for written in response.markers:
+                for topic in written.topics:
+                    for part in topic.partitions:
+                        _raise_for(part.error_code)
+
+        where = f"partition {found.partition} of topic '{found.topic}'"
+        fix = (
+            "grant the principal ALTER on the cluster and run the job again. Until then consumers with "
+            "isolation.level=read_committed see nothing more of the partition. Do not abort the transaction by hand: its records "
+            "are committed"
+        )
+        self._retried(ask, f"writing a transaction marker that a broker lost to {where}", None, fix)
 
     def list_ids(self, prefix: str, suffix: str) -> list[str]:
         """Every transactional id the brokers know that is `prefix` and then the regular expression `suffix`, sorted."""
@@ -156,7 +243,13 @@ class TransactionClient:
         )
         return await self._admin._manager.send(request, node_id=node_ids[transactional_id])
 
-    def _retried(self, ask: Callable[[], Awaitable[R]], doing: str, transactional_id: str | None) -> R:
+    def _retried(
+        self,
+        ask: Callable[[], Awaitable[R]],
+        doing: str,
+        transactional_id: str | None,
+        fix: str = _REFUSED_FIX,
+    ) -> R:
         from kafka.errors import KafkaError
 
         deadline_ms = self._clock.monotonic_ms() + self._timeout_ms
@@ -174,7 +267,7 @@ class TransactionClient:
                     or _is_unknown_broker(error)
                 )
                 if not again:
-                    raise self._refused(error, doing) from error
+                    raise self._refused(error, doing, fix) from error
                 if self._clock.monotonic_ms() >= deadline_ms or self._closed.wait(backoff_s):
                     raise unreachable(self._servers, doing=doing, reason=_text(error)) from error
                 self._forget(transactional_id, error)
@@ -214,12 +307,11 @@ class TransactionClient:
         if admin is not None:
             admin.close()
 
-    def _refused(self, error: Exception, doing: str) -> ConnectorError:
+    def _refused(self, error: Exception, doing: str, fix: str) -> ConnectorError:
         return ConnectorError(
             f"Kafka: {doing} failed: {_text(error)}",
             where=f"bootstrap.servers={self._servers}",
-            fix="exactly-once delivery needs Kafka 3.0 or later, and WRITE and DESCRIBE on the transactional ids that "
-            "begin with the sink's prefix",
+            fix=fix,
         )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from .producer_pool import ProducerPool, TransactionalProducer, transactional_id
 from .serialization import KafkaRecordSerializationSchema
 from .transaction_client import TransactionClient
 
+_LOG: Final = logging.getLogger(__name__)
 _POLL_S: Final = 0.005
 _FLUSH_S: Final = 1.0
 # A broker with auto.create.topics.enable makes a missing topic when asked for it; that takes a moment.
@@ -372,8 +374,36 @@ class ExactlyOnceKafkaWriter:
             for found in self._client.list_ids(self._settings.transactional_id_prefix, r"-(\d+)-(\d+)")
             if int(found.rsplit("-", 2)[1]) % context.parallelism == context.subtask
         }
-        for found in sorted(listed.union(self._probed_ids(context)) - pending):
+        fenced = dict(
             self._client.take_over(found, self._settings.transaction_timeout_ms)
+            for found in sorted(listed.union(self._probed_ids(context)) - pending)
+        )
+        self._end_aborted_ones(fenced)
+
+    def _end_aborted_ones(self, fenced: Mapping[int, int]) -> None:
+        """Write the abort markers that a broker lost (see `committable.markers_lost`): otherwise they hang for ever.
+
+        Args:
+            fenced: epoch now by producer id. Nothing of an earlier epoch is wanted, and all of it is decided.
+        """
+        topic = self._settings.serializer.topic
+        if not fenced or not topic:
+            return
+        try:
+            still_open = self._client.open_transactions([topic])
+        except ConnectorError as error:
+            if error.retryable:
+                raise
+            _LOG.warning("cannot see whether a broker lost the end of an aborted transaction: %s", error)
+            return
+        for found in still_open:
+            if found.epoch < fenced.get(found.producer_id, 0):
+                _LOG.warning(
+                    "a broker lost the end of an aborted transaction in partition %s of '%s'; writing it",
+                    found.partition,
+                    found.topic,
+                )
+                self._client.write_marker(found, commit=False)
 
     def _probed_ids(self, context: SinkWriterContext[KafkaCommittable]) -> Iterator[str]:
         """Ids of earlier attempts, asked for one by one as they are handed out: subtasks and indices without gaps.

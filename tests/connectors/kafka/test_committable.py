@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from millstream.connectors.kafka.committable import (
     KafkaCommittable,
+    OpenTransaction,
     TransactionDescription,
     Verdict,
     decode_committable,
     encode_committable,
     judge,
+    markers_lost,
 )
 from millstream.core.errors import CheckpointError
 
@@ -50,6 +52,28 @@ def test_the_verdict(state: str, producer_id: int, epoch: int, started_ms: int, 
 
 def test_an_id_the_broker_does_not_know_is_not_taken_for_committed() -> None:
     assert judge(OURS, None) is Verdict.UNKNOWN
+
+
+def test_an_open_transaction_that_its_coordinator_calls_complete_has_lost_its_marker() -> None:
+    ours, other, later = (OpenTransaction("t", p, *who, -1) for p, who in enumerate([(7, 3), (8, 3), (7, 4)]))
+    complete = TransactionDescription("CompleteCommit", 7, 3, 1000)
+    assert markers_lost(OURS, complete, [ours, other, later]) == [ours]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        None,
+        TransactionDescription("PrepareCommit", 7, 3, 1000),  # the markers are on their way
+        TransactionDescription("CompleteAbort", 7, 3, 1000),
+        TransactionDescription("CompleteCommit", 7, 3, 2000),  # of a later transaction: which one is open?
+        TransactionDescription("CompleteCommit", 7, 4, 1000),
+    ],
+)
+def test_no_marker_counts_as_lost_unless_the_coordinator_has_completed_this_very_commit(
+    found: TransactionDescription | None,
+) -> None:
+    assert markers_lost(OURS, found, [OpenTransaction("t", 0, 7, 3, -1)]) == []
 
 
 class ModelledId:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
-from confluent_kafka import Consumer, IsolationLevel, Producer, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from millstream.connectors.base import (
@@ -150,12 +150,25 @@ def committed_values(bootstrap_servers: str, topic: str, partitions: int = 1) ->
 def hanging(bootstrap_servers: str, topic: str, partitions: int = 1) -> int:
     """How many offsets lie behind the last stable offset: 0 if no transaction hangs."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-    ends = []
-    for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED):
+
+    def sum_of_ends(level: IsolationLevel) -> tuple[int] | None:
         asked = {TopicPartition(topic, p): OffsetSpec.latest() for p in range(partitions)}
         found = admin.list_offsets(asked, isolation_level=level, request_timeout=10)
-        ends.append(sum(future.result().offset for future in found.values()))
-    return ends[1] - ends[0]
+        try:
+            return (sum(future.result().offset for future in found.values()),)
+        except KafkaException as error:
+            # A broker that has just started may not know yet that it leads; librdkafka's admin client leaves asking again to us.
+            if error.args[0].name() in {
+                "UNKNOWN_LEADER_EPOCH",
+                "FENCED_LEADER_EPOCH",
+                "NOT_LEADER_FOR_PARTITION",
+            }:
+                return None
+            raise
+
+    levels = (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
+    (stable,), (end,) = (wait_until(lambda: sum_of_ends(level), "the ends of the topic") for level in levels)  # noqa: B023 (used up in the same turn)
+    return end - stable
 
 
 # -- source -------------------------------------------------------------------------------------------------------------

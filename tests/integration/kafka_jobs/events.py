@@ -9,13 +9,16 @@ from typing import Final, Self
 
 from confluent_kafka import Producer
 
+from millstream.core.clock import SystemClock
 from tests.integration.kafka.harness import wait_until
 
 PARTITIONS: Final = 2
 WINDOW_MS: Final = 1_000
 OUT_OF_ORDER_MS: Final = 1_000
 _KEYS: Final = 100
-_FIRST_MS: Final = 1_600_000_000_000
+_FIRST_MS: Final = SystemClock().now_ms() // WINDOW_MS * WINDOW_MS
+"""Of today: a broker that died forgets the sequence numbers of producers whose last record is dated more than
+`producer.id.expiration.ms` (a day) ago, and then takes a repeated batch of the feed for a new one."""
 _TICK_S: Final = 0.02
 
 
