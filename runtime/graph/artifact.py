@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Iterator
-from types import ModuleType
+from collections.abc import Callable, Iterator
+from types import CodeType, ModuleType
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -67,6 +67,9 @@ class _ClassCollectingPickler(cloudpickle.Pickler):  # type: ignore[misc]  # pub
         self._new: list[type] = []
 
     def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is CodeType:
+            make, arguments = self.dispatch_table[CodeType](obj)
+            return _code_from_file, (make, arguments, obj.co_filename)
         if type(obj) is CollectionData:
             return _from_chunks, ([self._dump_apart(*chunk) for chunk in _chunks_of(obj)], obj.length)
         reduced = super().reducer_override(obj)
@@ -94,6 +97,11 @@ class _ClassCollectingPickler(cloudpickle.Pickler):  # type: ignore[misc]  # pub
             yield classes
             if not classes:
                 return
+
+
+def _code_from_file(make: Callable[..., CodeType], arguments: tuple[Any, ...], filename: str) -> CodeType:
+    """The code with the name of its file, which cloudpickle leaves out from 3.1.3 on: tracebacks end in the user's own line."""
+    return make(*arguments).replace(co_filename=filename)
 
 
 def _chunks_of(data: CollectionData[Any]) -> Iterator[tuple[list[Any], list[int] | None]]:
