@@ -65,6 +65,8 @@ class RocksStateMap(StateMap[K, V]):
         self._dirty = 0
 
     def __missing__(self, key: K) -> V | None:
+        if not (self._young or self._old or self._partial):  # as with all new keys of a new window
+            return None
         value = self._young.pop(key, None)
         if value is None:
             value = self._old.pop(key, None)

@@ -221,15 +221,6 @@ EXPONENTIAL_ATTEMPTS: Final = _option(
     "Restarts, counted since the last reset, before the job fails for good.",
 )
 
-HEARTBEAT_INTERVAL: Final = _option(
-    "heartbeat.interval",
-    1_000,
-    duration(1, "1 s"),
-    "How often the JobManager and workers say that they live.",
-)
-HEARTBEAT_TIMEOUT: Final = _option(
-    "heartbeat.timeout", 30_000, duration(1, "30 s"), "Silence after which a worker counts as lost."
-)
 TASK_MANAGER_MODE: Final = _option(
     "taskmanager.mode",
     "auto",
