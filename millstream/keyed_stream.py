@@ -159,16 +159,16 @@ class _OnKeyedState(KeyedProcessFunction[Any, Any, Any]):
     """Runs a function with one method where keyed state is at hand."""
 
     def __init__(self, function: Any, call: Callable[[Any, Any], Iterable[Any] | None]) -> None:
-        self._function = function
+        self.wrapped_function = function
         self._call = call
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        self._function.open(runtime_context)
+        self.wrapped_function.open(runtime_context)
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterable[Any] | None:
-        return self._call(self._function, value)
+        return self._call(self.wrapped_function, value)
 
     def close(self) -> None:
-        close = getattr(self._function, "close", None)
+        close = getattr(self.wrapped_function, "close", None)
         if close is not None:
             close()
