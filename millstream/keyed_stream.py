@@ -24,6 +24,7 @@ from .runtime.graph.builder import StreamInput
 from .runtime.graph.stream_graph import Hash, StreamNode
 
 if TYPE_CHECKING:
+    from .interval_join import IntervalJoin
     from .windowed_stream import WindowedStream
 
 T = TypeVar("T")
@@ -119,6 +120,16 @@ class KeyedStream(DataStream[T], Generic[K, T]):
                 fix="write for example window(TumblingEventTimeWindows.of(Duration.of_minutes(1)))",
             )
         return WindowedStream(self, window_assigner)
+
+    def interval_join(self, other_stream: KeyedStream[K, R]) -> IntervalJoin[K, T, R]:
+        """Join records with equal keys that are close in event time: `a.interval_join(b).between(-1000, 1000).process(...)`.
+
+        Raises:
+            JobDefinitionError: the other stream is not keyed, has keys of another type, or is of another environment.
+        """
+        from .interval_join import IntervalJoin
+
+        return IntervalJoin(self, other_stream)
 
     def _keyed(self, name: str, function: Any, type_info: TypeInformation[Any]) -> DataStream[Any]:
         from .operators.process import KeyedProcessSpec

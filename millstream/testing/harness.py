@@ -22,7 +22,7 @@ from ..checkpoint.storage import CheckpointStorage
 from ..checkpoint.two_phase_commit import COMMITTABLES_STATE
 from ..core.batch import MAX_TIMESTAMP, CheckpointBarrier, RecordBatch, Watermark, WatermarkStatus
 from ..core.clock import ManualClock
-from ..core.types import KeyEncoder
+from ..core.types import KeyEncoder, TypeInformation
 from ..operators.base import (
     FusibleOperator,
     KeyedSpec,
@@ -201,8 +201,11 @@ class OperatorHarness:
     def _owner(self, value: Any) -> int:
         if self._parallelism == 1 or not isinstance(self.spec, KeyedSpec):
             return 0
-        key = KeyEncoder(self.spec.key_type).encode(self.spec.key_selector(value))
-        return subtask_of_key_group(key_group_of(key, _MAX_PARALLELISM), _MAX_PARALLELISM, self._parallelism)
+        return self._subtask_of(self.spec.key_selector(value), self.spec.key_type)
+
+    def _subtask_of(self, key: Any, key_type: TypeInformation[Any]) -> int:
+        group = key_group_of(KeyEncoder(key_type).encode(key), _MAX_PARALLELISM)
+        return subtask_of_key_group(group, _MAX_PARALLELISM, self._parallelism)
 
     def watermark(self, timestamp: int) -> None:
         """Advance event time of all subtasks."""
