@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from ..state.handles import KeyedStateHandle, OperatorSnapshot
 from ..state.key_groups import key_group_range
+
+BROADCAST: Final = "broadcast:"
+"""A list state whose name begins so is the same in every subtask."""
 
 
 def assign_state(
@@ -15,7 +19,8 @@ def assign_state(
 
     At an unchanged parallelism each subtask gets exactly its own back. Otherwise a subtask gets every keyed handle that
     holds a key group of its own (and reads only its groups from it), and every `parallelism`-th item of each list, so
-    that each key group and each item goes to exactly one subtask. The outcome depends on the arguments alone.
+    that each key group and each item goes to exactly one subtask; of a broadcast state it gets the copy of one subtask of
+    then. The outcome depends on the arguments alone.
     """
     if len(snapshots) == parallelism:
         return tuple(snapshots)
@@ -24,10 +29,21 @@ def assign_state(
     return tuple(
         OperatorSnapshot(
             keyed=_intersecting(handles, key_group_range(subtask, max_parallelism, parallelism)),
-            lists={name: items[subtask::parallelism] for name, items in lists.items()},
+            lists={
+                name: _share(name, items, snapshots, subtask, parallelism) for name, items in lists.items()
+            },
         )
         for subtask in range(parallelism)
     )
+
+
+def _share(
+    name: str, items: list[bytes], snapshots: Sequence[OperatorSnapshot], subtask: int, parallelism: int
+) -> list[bytes]:
+    if not name.startswith(BROADCAST):
+        return items[subtask::parallelism]
+    copies = [snapshot.lists[name] for snapshot in snapshots if name in snapshot.lists]
+    return copies[subtask % len(copies)]
 
 
 def _joined(snapshots: Sequence[OperatorSnapshot]) -> dict[str, list[bytes]]:

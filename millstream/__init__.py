@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from .checkpoint_config import CheckpointingMode as CheckpointingMode
     from .checkpoint_config import ExternalizedCheckpointRetention as ExternalizedCheckpointRetention
     from .collected import CollectedResults as CollectedResults
+    from .connected_streams import BroadcastConnectedStream as BroadcastConnectedStream
+    from .connected_streams import BroadcastStream as BroadcastStream
+    from .connected_streams import ConnectedStreams as ConnectedStreams
     from .core.configuration import ConfigOption as ConfigOption
     from .core.configuration import Configuration as Configuration
     from .core.errors import CheckpointError as CheckpointError
@@ -42,7 +45,22 @@ if TYPE_CHECKING:
     from .data_stream import DataStreamSink as DataStreamSink
     from .environment import RuntimeExecutionMode as RuntimeExecutionMode
     from .environment import StreamExecutionEnvironment as StreamExecutionEnvironment
+    from .interval_join import IntervalJoin as IntervalJoin
+    from .interval_join import IntervalJoined as IntervalJoined
+    from .joined_streams import CoGroupedStreams as CoGroupedStreams
+    from .joined_streams import JoinedStreams as JoinedStreams
     from .keyed_stream import KeyedStream as KeyedStream
+    from .operators.broadcast_functions import BaseBroadcastProcessFunction as BaseBroadcastProcessFunction
+    from .operators.broadcast_functions import BroadcastProcessFunction as BroadcastProcessFunction
+    from .operators.broadcast_functions import KeyedBroadcastProcessFunction as KeyedBroadcastProcessFunction
+    from .operators.broadcast_functions import KeyedStateFunction as KeyedStateFunction
+    from .operators.checkpointed import CheckpointedFunction as CheckpointedFunction
+    from .operators.checkpointed import FunctionInitializationContext as FunctionInitializationContext
+    from .operators.checkpointed import FunctionSnapshotContext as FunctionSnapshotContext
+    from .operators.co_functions import CoFlatMapFunction as CoFlatMapFunction
+    from .operators.co_functions import CoMapFunction as CoMapFunction
+    from .operators.co_functions import CoProcessFunction as CoProcessFunction
+    from .operators.co_functions import KeyedCoProcessFunction as KeyedCoProcessFunction
     from .operators.functions import AggregateFunction as AggregateFunction
     from .operators.functions import FilterFunction as FilterFunction
     from .operators.functions import FlatMapFunction as FlatMapFunction
@@ -58,6 +76,14 @@ if TYPE_CHECKING:
     from .operators.functions import TimeDomain as TimeDomain
     from .operators.functions import TimerService as TimerService
     from .operators.functions import WindowFunction as WindowFunction
+    from .operators.join_functions import CoGroupFunction as CoGroupFunction
+    from .operators.join_functions import FlatJoinFunction as FlatJoinFunction
+    from .operators.join_functions import JoinFunction as JoinFunction
+    from .operators.join_functions import ProcessJoinFunction as ProcessJoinFunction
+    from .operators.operator_state import BroadcastState as BroadcastState
+    from .operators.operator_state import OperatorListState as OperatorListState
+    from .operators.operator_state import OperatorStateStore as OperatorStateStore
+    from .operators.operator_state import ReadOnlyBroadcastState as ReadOnlyBroadcastState
     from .operators.watermark_strategy import TimestampAssigner as TimestampAssigner
     from .operators.watermark_strategy import WatermarkStrategy as WatermarkStrategy
     from .operators.windowing import SlidingEventTimeWindows as SlidingEventTimeWindows
@@ -88,14 +114,26 @@ __all__ = [
     "AggregateFunction",
     "AggregatingState",
     "AggregatingStateDescriptor",
+    "BaseBroadcastProcessFunction",
+    "BroadcastConnectedStream",
+    "BroadcastProcessFunction",
+    "BroadcastState",
+    "BroadcastStream",
     "CheckpointConfig",
     "CheckpointError",
     "CheckpointFailureReason",
+    "CheckpointedFunction",
     "CheckpointingMode",
+    "CoFlatMapFunction",
+    "CoGroupFunction",
+    "CoGroupedStreams",
+    "CoMapFunction",
+    "CoProcessFunction",
     "CollectedResults",
     "ConfigOption",
     "Configuration",
     "ConfigurationError",
+    "ConnectedStreams",
     "ConnectorError",
     "DataStream",
     "DataStreamSink",
@@ -103,10 +141,15 @@ __all__ = [
     "EmbeddedRocksDBStateBackend",
     "ExternalizedCheckpointRetention",
     "FilterFunction",
+    "FlatJoinFunction",
     "FlatMapFunction",
     "Function",
+    "FunctionInitializationContext",
+    "FunctionSnapshotContext",
     "HashMapStateBackend",
     "Instant",
+    "IntervalJoin",
+    "IntervalJoined",
     "InvalidKeyError",
     "JobCancelledError",
     "JobClient",
@@ -114,8 +157,13 @@ __all__ = [
     "JobExecutionError",
     "JobExecutionResult",
     "JobStatus",
+    "JoinFunction",
+    "JoinedStreams",
     "KeySelector",
+    "KeyedBroadcastProcessFunction",
+    "KeyedCoProcessFunction",
     "KeyedProcessFunction",
+    "KeyedStateFunction",
     "KeyedStream",
     "ListState",
     "ListStateDescriptor",
@@ -124,9 +172,13 @@ __all__ = [
     "MapStateDescriptor",
     "MillstreamError",
     "MissingDependencyError",
+    "OperatorListState",
+    "OperatorStateStore",
     "OutputTag",
     "ProcessFunction",
+    "ProcessJoinFunction",
     "ProcessWindowFunction",
+    "ReadOnlyBroadcastState",
     "RecordSerializationError",
     "ReduceFunction",
     "ReducingState",
@@ -166,6 +218,11 @@ _MODULES: Final = {
         "ExternalizedCheckpointRetention",
     ),
     "collected": ("CollectedResults",),
+    "connected_streams": (
+        "BroadcastConnectedStream",
+        "BroadcastStream",
+        "ConnectedStreams",
+    ),
     "core.configuration": (
         "ConfigOption",
         "Configuration",
@@ -206,7 +263,32 @@ _MODULES: Final = {
         "RuntimeExecutionMode",
         "StreamExecutionEnvironment",
     ),
+    "interval_join": (
+        "IntervalJoin",
+        "IntervalJoined",
+    ),
+    "joined_streams": (
+        "CoGroupedStreams",
+        "JoinedStreams",
+    ),
     "keyed_stream": ("KeyedStream",),
+    "operators.broadcast_functions": (
+        "BaseBroadcastProcessFunction",
+        "BroadcastProcessFunction",
+        "KeyedBroadcastProcessFunction",
+        "KeyedStateFunction",
+    ),
+    "operators.checkpointed": (
+        "CheckpointedFunction",
+        "FunctionInitializationContext",
+        "FunctionSnapshotContext",
+    ),
+    "operators.co_functions": (
+        "CoFlatMapFunction",
+        "CoMapFunction",
+        "CoProcessFunction",
+        "KeyedCoProcessFunction",
+    ),
     "operators.functions": (
         "AggregateFunction",
         "FilterFunction",
@@ -223,6 +305,18 @@ _MODULES: Final = {
         "TimeDomain",
         "TimerService",
         "WindowFunction",
+    ),
+    "operators.join_functions": (
+        "CoGroupFunction",
+        "FlatJoinFunction",
+        "JoinFunction",
+        "ProcessJoinFunction",
+    ),
+    "operators.operator_state": (
+        "BroadcastState",
+        "OperatorListState",
+        "OperatorStateStore",
+        "ReadOnlyBroadcastState",
     ),
     "operators.watermark_strategy": (
         "TimestampAssigner",

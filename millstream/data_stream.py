@@ -26,9 +26,12 @@ from .stream_settings import OperatorSettings
 
 if TYPE_CHECKING:
     from .collected import CollectedResults
+    from .connected_streams import BroadcastConnectedStream, BroadcastStream, ConnectedStreams
     from .environment import StreamExecutionEnvironment
+    from .joined_streams import CoGroupedStreams, JoinedStreams
     from .keyed_stream import KeyedStream
     from .operators.base import OperatorSpec
+    from .state.descriptors import MapStateDescriptor
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -193,9 +196,58 @@ class DataStream(OperatorSettings, Generic[T]):
         """Records stay in their subtask; the next operator must have the same parallelism."""
         return self._partitioned(Forward())
 
-    def broadcast(self) -> DataStream[T]:
-        """Every record to every subtask of the next operator."""
-        return self._partitioned(Broadcast())
+    @overload
+    def broadcast(self) -> DataStream[T]: ...
+    @overload
+    def broadcast(
+        self, descriptor: MapStateDescriptor[Any, Any], /, *more: MapStateDescriptor[Any, Any]
+    ) -> BroadcastStream[T]: ...
+    def broadcast(self, *descriptors: MapStateDescriptor[Any, Any]) -> DataStream[T] | BroadcastStream[T]:
+        """Every record to every subtask of the next operator; with state descriptors, a stream to be connected with another one,
+        whose operator keeps these states.
+
+        Raises:
+            JobDefinitionError: something else than a MapStateDescriptor is given, or a name twice.
+        """
+        from .connected_streams import BroadcastStream
+
+        partitioned = self._partitioned(Broadcast())
+        return BroadcastStream(partitioned, descriptors) if descriptors else partitioned
+
+    # ---- together with another stream
+
+    @overload
+    def connect(self, ds: BroadcastStream[R]) -> BroadcastConnectedStream[T, R]: ...
+    @overload
+    def connect(self, ds: DataStream[R]) -> ConnectedStreams[T, R]: ...
+    def connect(
+        self, ds: DataStream[R] | BroadcastStream[R]
+    ) -> ConnectedStreams[T, R] | BroadcastConnectedStream[T, R]:
+        """This stream and another one, read by one operator that knows which record is whose; a stream may be connected with
+        itself.
+
+        Raises:
+            JobDefinitionError: it is no stream, or of another environment.
+        """
+        from .connected_streams import connect
+
+        return connect(self, ds)  # type: ignore[no-any-return]  # as the overloads say
+
+    def join(self, other_stream: DataStream[R]) -> JoinedStreams[T, R]:
+        """Join records with equal keys in the same window: `a.join(b).where(...).equal_to(...).window(...).apply(...)`.
+
+        Raises:
+            JobDefinitionError: it is no stream, or of another environment.
+        """
+        from .joined_streams import JoinedStreams
+
+        return JoinedStreams(self, other_stream)
+
+    def co_group(self, other_stream: DataStream[R]) -> CoGroupedStreams[T, R]:
+        """The same, with all records of a key and window at once. Raises as `join`."""
+        from .joined_streams import CoGroupedStreams
+
+        return CoGroupedStreams(self, other_stream)
 
     def get_side_output(self, output_tag: OutputTag[R]) -> DataStream[R]:
         """What the operator of this stream sends to the side output `output_tag`."""

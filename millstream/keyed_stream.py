@@ -24,6 +24,7 @@ from .runtime.graph.builder import StreamInput
 from .runtime.graph.stream_graph import Hash, StreamNode
 
 if TYPE_CHECKING:
+    from .interval_join import IntervalJoin
     from .windowed_stream import WindowedStream
 
 T = TypeVar("T")
@@ -120,6 +121,16 @@ class KeyedStream(DataStream[T], Generic[K, T]):
             )
         return WindowedStream(self, window_assigner)
 
+    def interval_join(self, other_stream: KeyedStream[K, R]) -> IntervalJoin[K, T, R]:
+        """Join records with equal keys that are close in event time: `a.interval_join(b).between(-1000, 1000).process(...)`.
+
+        Raises:
+            JobDefinitionError: the other stream is not keyed, has keys of another type, or is of another environment.
+        """
+        from .interval_join import IntervalJoin
+
+        return IntervalJoin(self, other_stream)
+
     def _keyed(self, name: str, function: Any, type_info: TypeInformation[Any]) -> DataStream[Any]:
         from .operators.process import KeyedProcessSpec
 
@@ -159,16 +170,16 @@ class _OnKeyedState(KeyedProcessFunction[Any, Any, Any]):
     """Runs a function with one method where keyed state is at hand."""
 
     def __init__(self, function: Any, call: Callable[[Any, Any], Iterable[Any] | None]) -> None:
-        self._function = function
+        self.wrapped_function = function
         self._call = call
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        self._function.open(runtime_context)
+        self.wrapped_function.open(runtime_context)
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterable[Any] | None:
-        return self._call(self._function, value)
+        return self._call(self.wrapped_function, value)
 
     def close(self) -> None:
-        close = getattr(self._function, "close", None)
+        close = getattr(self.wrapped_function, "close", None)
         if close is not None:
             close()

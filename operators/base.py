@@ -16,9 +16,11 @@ from ..core.batch import RecordBatch
 from ..core.clock import Clock
 from ..state.backend import KeyedStateBackend, PendingSnapshot
 from ..state.handles import OperatorSnapshot
+from .operator_state import OperatorStateStore
 
 if TYPE_CHECKING:
     from ..core.types import TypeInformation
+    from ..state.descriptors import MapStateDescriptor
     from .codegen import CodeBuilder, Element
 
 
@@ -72,6 +74,7 @@ class OperatorContext:
     Attributes:
         restored_lists: this subtask's share of the operator list state; names that begin with `union:` hold the items of
             all subtasks.
+        operator_state: the operator state of the operator and its functions; whoever runs the operator snapshots it.
         open_backend: makes the keyed backend of this operator, restored; at most once.
         count: counters by name, for metrics (`numLateRecordsDropped`, ...).
         run_in_background: run a blocking call in the operator's helper thread (one at a time, in order), then the handler
@@ -93,6 +96,7 @@ class OperatorContext:
     send_to_client: Callable[[int | None, str, bytes], None]
     restored_committables: Sequence[bytes] = ()
     all_committables: Sequence[bytes] = ()
+    operator_state: OperatorStateStore = field(default_factory=lambda: OperatorStateStore({}))
 
 
 @dataclass(slots=True)
@@ -171,6 +175,22 @@ class Operator:
             self.backend.close()
 
 
+class TwoInputOperator(Operator):
+    """An operator with two inputs: always the head of its chain. Watermarks and statuses arrive as the minimum over both."""
+
+    @abstractmethod
+    def process_batch(self, batch: RecordBatch) -> None:
+        """Take records of the first input."""
+
+    @abstractmethod
+    def process_batch2(self, batch: RecordBatch) -> None:
+        """Take records of the second input."""
+
+    def end_input(self, input_id: int) -> None:
+        """The input 1 or 2 has ended, the other one perhaps not yet (Flink's `BoundedMultiInput`). `finish` follows the
+        end of both."""
+
+
 class FusibleOperator(Operator):
     """A record-at-a-time operator that is compiled into the loop of its chain instead of being called per batch.
 
@@ -218,6 +238,22 @@ class KeyedSpec(Protocol):
 
     @property
     def key_type(self) -> TypeInformation[Any]: ...
+
+
+@runtime_checkable
+class KeyedTwoInputSpec(KeyedSpec, Protocol):
+    """The same with two inputs, whose keys are of one type."""
+
+    @property
+    def key_selector2(self) -> Callable[[Any], Any]: ...
+
+
+@runtime_checkable
+class BroadcastSpec(Protocol):
+    """An operator whose second input is broadcast, with the states that it keeps of it."""
+
+    @property
+    def broadcast_states(self) -> Sequence[MapStateDescriptor[Any, Any]]: ...
 
 
 def snapshot_of(parts: OperatorSnapshotParts, keyed: Any) -> OperatorSnapshot:

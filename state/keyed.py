@@ -321,6 +321,30 @@ class KeyedStateStore:
             lambda table: AggregatingState(table, self._keys, descriptor.agg_function),
         )
 
+    def get_any_state(self, descriptor: StateDescriptor) -> State:
+        """The handle that the descriptor's kind calls for. Raises as `get_state`."""
+        match descriptor:
+            case ValueStateDescriptor():
+                return self.get_state(descriptor)
+            case ListStateDescriptor():
+                return self.get_list_state(descriptor)
+            case MapStateDescriptor():
+                return self.get_map_state(descriptor)
+            case ReducingStateDescriptor():
+                return self.get_reducing_state(descriptor)
+            case AggregatingStateDescriptor():
+                return self.get_aggregating_state(descriptor)
+            case _:
+                what = f"{descriptor!r} does not describe a keyed state"
+                raise StateError(what, fix="pass the descriptor that the state was declared with")
+
+    def get_keys(self, descriptor: StateDescriptor) -> list[Any]:
+        """The keys of this subtask that have something in the state, in no particular order. Raises as `get_state`."""
+        table = self._backend.table(self._table_descriptor(descriptor))
+        if table.descriptor.routed_by == "namespace":
+            return [key for key in table.namespaces() if not table.namespace(key).is_empty()]
+        return [key for key, _ in table.namespace(None).entries()]
+
     def _open(self, descriptor: StateDescriptor, kind: type[S], make: Callable[[StateTable], S]) -> S:
         # Also for a name in use: a declaration that differs is refused there.
         table = self._backend.table(self._table_descriptor(descriptor))

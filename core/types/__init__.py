@@ -27,6 +27,7 @@ from .key_encoder import KeyEncoder as KeyEncoder
 from .keys import InvalidKeyError as InvalidKeyError
 from .row import Row as Row
 from .row import RowKind as RowKind
+from .tagged_union import TaggedUnionTypeInfo as TaggedUnionTypeInfo
 
 __all__ = [
     "GENERIC",
@@ -42,6 +43,7 @@ __all__ = [
     "RowKind",
     "RowTypeInfo",
     "Serializer",
+    "TaggedUnionTypeInfo",
     "TupleTypeInfo",
     "TypeInformation",
     "Types",

@@ -20,9 +20,9 @@ from typing import Any, Self, TypeAlias
 from ..checkpoint.assignment import assign_state
 from ..checkpoint.storage import CheckpointStorage
 from ..checkpoint.two_phase_commit import COMMITTABLES_STATE
-from ..core.batch import MAX_TIMESTAMP, RecordBatch, Watermark, WatermarkStatus
+from ..core.batch import MAX_TIMESTAMP, CheckpointBarrier, RecordBatch, Watermark, WatermarkStatus
 from ..core.clock import ManualClock
-from ..core.types import KeyEncoder
+from ..core.types import KeyEncoder, TypeInformation
 from ..operators.base import (
     FusibleOperator,
     KeyedSpec,
@@ -32,6 +32,8 @@ from ..operators.base import (
     RuntimeInfo,
     snapshot_of,
 )
+from ..operators.checkpointed import CheckpointedFunctions
+from ..operators.operator_state import OperatorStateStore
 from ..runtime.graph.fusion import FusedOperators
 from ..runtime.worker.processing_time import ProcessingTimeService
 from ..state.backend import BackendContext, KeyedStateBackend, StateTable, TableDescriptor
@@ -128,6 +130,7 @@ class OperatorHarness:
         self._jobs: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
         self._tables: dict[tuple[int, str], StateTable] = {}
         self._entries: list[Operator] = []
+        self._functions: list[CheckpointedFunctions] = []
         self._closed = False
         self._open(_restored)
 
@@ -135,10 +138,17 @@ class OperatorHarness:
         shares = assign_state(restored, self._parallelism, _MAX_PARALLELISM) if restored else ()
         whole = _joined(restored)
         for subtask in range(self._parallelism):
-            operator = copy.deepcopy(self.spec).create()
+            spec = copy.deepcopy(self.spec)
+            operator = spec.create()
             operator.name = self.spec.kind
             self.operators.append(operator)
-            operator.open(self._context(subtask, shares[subtask] if shares else OperatorSnapshot(), whole))
+            context = self._context(subtask, shares[subtask] if shares else OperatorSnapshot(), whole)
+            functions = CheckpointedFunctions(
+                spec.user_functions(), context.operator_state, self._restored_id
+            )
+            self._functions.append(functions)
+            functions.initialize()
+            operator.open(context)
             self._entries.append(
                 FusedOperators([operator]) if isinstance(operator, FusibleOperator) else operator
             )
@@ -191,8 +201,11 @@ class OperatorHarness:
     def _owner(self, value: Any) -> int:
         if self._parallelism == 1 or not isinstance(self.spec, KeyedSpec):
             return 0
-        key = KeyEncoder(self.spec.key_type).encode(self.spec.key_selector(value))
-        return subtask_of_key_group(key_group_of(key, _MAX_PARALLELISM), _MAX_PARALLELISM, self._parallelism)
+        return self._subtask_of(self.spec.key_selector(value), self.spec.key_type)
+
+    def _subtask_of(self, key: Any, key_type: TypeInformation[Any]) -> int:
+        group = key_group_of(KeyEncoder(key_type).encode(key), _MAX_PARALLELISM)
+        return subtask_of_key_group(group, _MAX_PARALLELISM, self._parallelism)
 
     def watermark(self, timestamp: int) -> None:
         """Advance event time of all subtasks."""
@@ -230,9 +243,10 @@ class OperatorHarness:
         """Take a checkpoint of all subtasks, written to files as in a job, and complete it unless told otherwise."""
         self.checkpoint_id += 1
         snapshots = []
-        for operator in self.operators:
+        barrier = CheckpointBarrier(self.checkpoint_id, self.clock.now_ms())
+        for operator, functions in zip(self.operators, self._functions, strict=True):
             operator.flush()
-            parts = operator.snapshot(self.checkpoint_id)
+            parts = functions.snapshot(operator.snapshot(self.checkpoint_id), barrier)
             if parts is None:
                 snapshots.append(OperatorSnapshot())
                 continue
@@ -257,16 +271,14 @@ class OperatorHarness:
             work, handler = self._jobs.pop(0)
             handler(work())
 
-    def restored(self, *, parallelism: int | None = None) -> OperatorHarness:
+    def restored(self, *, parallelism: int | None = None) -> Self:
         """A new harness that goes on from a snapshot of this one, which is closed; outputs are carried over."""
         return self.restored_from(self.snapshot(), parallelism=parallelism)
 
-    def restored_from(
-        self, snapshots: Sequence[OperatorSnapshot], *, parallelism: int | None = None
-    ) -> OperatorHarness:
+    def restored_from(self, snapshots: Sequence[OperatorSnapshot], *, parallelism: int | None = None) -> Self:
         """The same from an earlier snapshot. What sources would repeat, the caller repeats."""
         self.close()
-        return OperatorHarness(
+        return type(self)(
             self.spec,
             backend=self._backend,
             parallelism=parallelism or self._parallelism,
@@ -331,6 +343,7 @@ class OperatorHarness:
             processing_time=self._time,
             clock=self.clock,
             restored_lists={**share.lists, **unions},
+            operator_state=OperatorStateStore({**share.lists, **unions}),
             open_backend=lambda: self._open_backend(subtask, share),
             count=count,
             run_in_background=lambda work, handler: self._jobs.append((work, handler)),

@@ -21,12 +21,14 @@ class StreamInput:
         record_type: decides the encoding, should the records be exchanged.
         side_output: which side output of that operator, None for the main one.
         partitioner: None where the program does not say.
+        input_id: which input of the operator it is, 1 or 2.
     """
 
     node_id: int
     record_type: TypeInformation[Any]
     side_output: str | None = None
     partitioner: Partitioner | None = None
+    input_id: int = 1
 
 
 class StreamGraphBuilder:
@@ -51,7 +53,8 @@ class StreamGraphBuilder:
         """Register an operator and its inputs under a new id."""
         node_id = self.add_source(node)
         self._edges.extend(
-            StreamEdge(i.node_id, node_id, i.partitioner, i.side_output, i.record_type) for i in inputs
+            StreamEdge(i.node_id, node_id, i.partitioner, i.side_output, i.record_type, i.input_id)
+            for i in inputs
         )
         self._wanted.append(node_id)
         return node_id

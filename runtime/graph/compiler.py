@@ -57,7 +57,7 @@ def to_job_graph(graph: StreamGraph) -> JobGraph:
 
 
 def _chain_heads(graph: StreamGraph) -> dict[int, int]:
-    """For every node the first one of its chain."""
+    """For every node the first one of its chain. Whoever has several inputs is the first."""
     nodes = graph.by_id()
     heads: dict[int, int] = {}
     for node in graph.nodes:
@@ -166,6 +166,7 @@ def _exchanges(
                 partitioner=edge.partitioner,
                 side_output=edge.side_output,
                 record_type=edge.record_type if edge.record_type is not None else source.output_type,
+                input_id=edge.input_id,
             )
         )
     return tuple(exchanges)

@@ -55,6 +55,7 @@ class JobEdge:
         index: position in `JobGraph.edges`.
         source_operator: index in the source vertex's chain.
         record_type: decides the encoding between processes.
+        input_id: which input of the head it is, 1 or 2.
     """
 
     index: int
@@ -64,6 +65,7 @@ class JobEdge:
     partitioner: Partitioner
     side_output: str | None
     record_type: TypeInformation[Any]
+    input_id: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,8 @@ def _flavour(node: StreamNode) -> str:
 
 def _input_text(edge: StreamEdge, ids: dict[int, str]) -> str:
     partitioner = "-" if edge.partitioner is None else edge.partitioner.name
-    return f"{ids[edge.source]} {partitioner} {edge.side_output or ''}"
+    text = f"{ids[edge.source]} {partitioner} {edge.side_output or ''}"
+    return text if edge.input_id == 1 else f"{text} into {edge.input_id}"
 
 
 def _digest(*parts: str) -> str:

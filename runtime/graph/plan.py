@@ -46,11 +46,15 @@ def _node_notes(node: StreamNode) -> str:
 
 def _edge_text(edge: StreamEdge, numbers: dict[int, int]) -> str:
     strategy = "?" if edge.partitioner is None else edge.partitioner.name
-    return f"{numbers[edge.source]} {strategy}{_side_text(edge.side_output)}"
+    return f"{numbers[edge.source]} {strategy}{_side_text(edge.side_output)}{_input_text(edge)}"
 
 
 def _side_text(side_output: str | None) -> str:
     return "" if side_output is None else f" (side output '{side_output}')"
+
+
+def _input_text(edge: StreamEdge | JobEdge) -> str:
+    return "" if edge.input_id == 1 else " (second input)"
 
 
 def job_graph_text(graph: JobGraph) -> str:
@@ -82,7 +86,8 @@ def _operator_text(vertex: JobVertex, operator: ChainedOperator) -> str:
 
 def _exchange_text(graph: JobGraph, edge: JobEdge) -> str:
     operator = graph.vertices[edge.source].operators[edge.source_operator]
-    return f"{edge.source} ({operator.name}) {edge.partitioner.name}{_side_text(edge.side_output)}"
+    side = _side_text(edge.side_output)
+    return f"{edge.source} ({operator.name}) {edge.partitioner.name}{side}{_input_text(edge)}"
 
 
 def execution_graph_text(graph: ExecutionGraph) -> str:
@@ -119,9 +124,13 @@ def _node_json(graph: StreamGraph, node: StreamNode, numbers: dict[int, int]) ->
 
 
 def _predecessors(inputs: Iterable[StreamEdge], numbers: dict[int, int]) -> Iterator[dict[str, Any]]:
+    inputs = tuple(inputs)
+    two = any(edge.input_id == 2 for edge in inputs)
     for edge in inputs:
         strategy = "" if edge.partitioner is None else edge.partitioner.name
-        yield {"id": numbers[edge.source], "ship_strategy": strategy, "side": "second"}
+        # Flink says "second" of every only input.
+        side = "first" if two and edge.input_id == 1 else "second"
+        yield {"id": numbers[edge.source], "ship_strategy": strategy, "side": side}
 
 
 def _pact(graph: StreamGraph, node: StreamNode) -> str:

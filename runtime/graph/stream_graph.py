@@ -86,6 +86,7 @@ class StreamEdge:
 
     Attributes:
         partitioner: None until the pass `choose_partitioners` has run, where the program does not say.
+        input_id: which input of `target` it is, 1 or 2.
     """
 
     source: int
@@ -93,6 +94,7 @@ class StreamEdge:
     partitioner: Partitioner | None = None
     side_output: str | None = None
     record_type: TypeInformation[Any] | None = None
+    input_id: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from ...core.clock import Clock
 from ...core.ids import SubtaskId, WorkerId
 from ...core.workdir import remove_tree
 from ...operators.base import Operator, OperatorContext, RuntimeInfo
+from ...operators.checkpointed import CheckpointedFunctions
+from ...operators.operator_state import OperatorStateStore
 from ...operators.window import WindowSpec
 from ...state.backend import BackendContext, KeyedStateBackend
 from ...state.backends import create_backend
@@ -32,7 +34,7 @@ from .pacing import Pace, PacedLocalChannel, PacedRemoteChannel
 from .processing_time import ProcessingTimeService
 from .settings import WorkerSettings
 from .source_task import SourceTask
-from .task import OneInputTask, Task, TaskEvents
+from .task import InputTask, Task, TaskEvents, TaskInput
 
 _NOTHING_RESTORED = OperatorRestore(snapshot=OperatorSnapshot())
 
@@ -69,7 +71,7 @@ class Attempt:
         self.tasks: list[Task] = []
         self._deploy = deploy
         self._services = services
-        self._inputs: dict[SubtaskId, list[InputChannel]] = defaultdict(list)
+        self._inputs: dict[SubtaskId, list[TaskInput]] = defaultdict(list)
         self._outputs: dict[tuple[SubtaskId, int], list[OutputChannel]] = defaultdict(list)
         self._paces: dict[SubtaskId, list[Pace]] = defaultdict(list)
         self._local_dir = services.local_dir / f"attempt-{deploy.attempt}"
@@ -93,7 +95,15 @@ class Attempt:
                 list(zip(task.chain.descriptions, task.chain.operators, strict=True))
             ):
                 restore = restores.get(description.operator_id, _NOTHING_RESTORED)
-                operator.open(self._context(task, description, operator, restore))
+                context = self._context(task, description, operator, restore)
+                functions = CheckpointedFunctions(
+                    description.operator.user_functions(),
+                    context.operator_state,
+                    self._deploy.restored_checkpoint_id,
+                )
+                task.chain.operator_state[description.operator_id] = functions
+                functions.initialize()
+                operator.open(context)
         for task in self.tasks:
             if isinstance(task, SourceTask):
                 self.current = task.subtask
@@ -142,7 +152,7 @@ class Attempt:
         if channel.target.worker == me:
             give_credit = None if channel.is_local else peers.credit_to(channel.source.worker)
             received = InputChannel(channel.channel_id, codec, give_credit)
-            self._inputs[channel.target.subtask_id].append(received)
+            self._inputs[channel.target.subtask_id].append(TaskInput(received, channel.edge.input_id))
             if channel.is_local:
                 output = PacedLocalChannel(received, room, pace)
                 self._outputs[channel.source.subtask_id, channel.edge.index].append(output)
@@ -188,7 +198,7 @@ class Attempt:
                 job.settings.name,
                 lambda: services.send(SplitRequested(self.number, subtask.subtask_id)),
             )
-        return OneInputTask(
+        return InputTask(
             subtask,
             chain,
             all_writers,
@@ -240,6 +250,7 @@ class Attempt:
             send_to_client=send_to_client,
             restored_committables=restore.committables,
             all_committables=restore.all_committables,
+            operator_state=OperatorStateStore(restore.snapshot.lists),
         )
 
     def _open_backend(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ...core.batch import RecordBatch, Watermark, WatermarkStatus
 from ...operators.base import FusibleOperator, Operator
+from ...operators.checkpointed import CheckpointedFunctions
 from ..exchange.record_writer import RecordWriter
 from ..graph.fusion import FusedOperators
 from ..graph.job_graph import ChainedOperator
@@ -72,6 +73,7 @@ class Chain:
     Attributes:
         operators: by position in the vertex, upstream before downstream.
         entry: where input batches and control elements go.
+        operator_state: by operator id, of operators that were opened with it.
     """
 
     descriptions: Sequence[ChainedOperator]
@@ -79,6 +81,7 @@ class Chain:
     outputs: list[ChainOutput]
     entry: Operator
     fused: list[FusedOperators] = field(default_factory=list)
+    operator_state: dict[str, CheckpointedFunctions] = field(default_factory=dict)
 
     def by_id(self) -> Mapping[str, Operator]:
         """The operators by their ids."""

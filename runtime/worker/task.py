@@ -6,6 +6,7 @@ Life: created -> `open` -> `step` ... -> input ended (it stays, for checkpoints)
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,7 +22,7 @@ from ...core.batch import (
 )
 from ...core.clock import Clock
 from ...core.errors import ProtocolViolation
-from ...operators.base import OperatorSnapshotParts
+from ...operators.base import OperatorSnapshotParts, TwoInputOperator
 from ..exchange.channels import InputChannel
 from ..exchange.record_writer import RecordWriter
 from ..graph.execution_graph import Subtask
@@ -55,6 +56,14 @@ class TaskEvents:
     snapshot_taken: Callable[[Task, TakenSnapshot], None]
     snapshot_refused: Callable[[Task, int], None]
     input_ended: Callable[[Task], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInput:
+    """A channel and the input that it feeds, 1 or 2."""
+
+    channel: InputChannel
+    input_id: int = 1
 
 
 class Task(ABC):
@@ -120,11 +129,11 @@ class Task(ABC):
             limit = min(limit, pace.room)
         return max(1, limit)
 
-    def _process(self, batch: RecordBatch) -> None:
-        """Run a batch through the chain."""
+    def _process(self, batch: RecordBatch, receive: Callable[[RecordBatch], None] | None = None) -> None:
+        """Run a batch through the chain, from its (first) input or from `receive` on."""
         before_ms, before_out = self._clock.monotonic_ms(), self._records_out()
         self.records_in += len(batch.values)
-        self.chain.entry.process_batch(batch)
+        (receive or self.chain.entry.process_batch)(batch)
         for operator in self.chain.operators:
             operator.end_of_batch()
         if any(pace.is_narrow for pace in self.paces):
@@ -174,6 +183,9 @@ class Task(ABC):
         parts: dict[str, OperatorSnapshotParts] = {}
         for description, operator in zip(self.chain.descriptions, self.chain.operators, strict=True):
             part = operator.snapshot(barrier.checkpoint_id)
+            operator_state = self.chain.operator_state.get(description.operator_id)
+            if operator_state is not None:
+                part = operator_state.snapshot(part, barrier)
             if part is not None:
                 parts[description.operator_id] = part
         self._add_own_state(parts, barrier.checkpoint_id)
@@ -206,8 +218,8 @@ class Task(ABC):
             raise errors[0]
 
 
-class OneInputTask(Task):
-    """A subtask fed by exchanges."""
+class InputTask(Task):
+    """A subtask fed by exchanges: alignment and the watermark span all channels, whichever input they belong to."""
 
     def __init__(
         self,
@@ -217,16 +229,18 @@ class OneInputTask(Task):
         events: TaskEvents,
         clock: Clock,
         batch_size: int,
-        inputs: Sequence[InputChannel],
+        inputs: Sequence[TaskInput],
         *,
         exactly_once: bool,
     ) -> None:
         super().__init__(subtask, chain, writers, events, clock, batch_size)
-        self._inputs = tuple(inputs)
+        self._inputs = tuple(given.channel for given in inputs)
+        self._input_ids = tuple(given.input_id for given in inputs)
+        self._turns = _turns(self._input_ids)
+        self._two_inputs = chain.entry if isinstance(chain.entry, TwoInputOperator) else None
         self._aligner = BarrierAligner(len(inputs), exactly_once=exactly_once)
         self._valve = WatermarkValve(len(inputs))
         self._open_inputs = set(range(len(inputs)))
-        self._next = 0
         self._aligning_since_ms = 0
 
     def _take_input(self) -> bool:
@@ -242,20 +256,26 @@ class OneInputTask(Task):
             if len(element.values) > limit:
                 element, rest = _split(element, limit)
                 channel.put_back(rest)
-            self._process(element)
+            if self._two_inputs is not None and self._input_ids[index] == 2:
+                self._process(element, self._two_inputs.process_batch2)
+            else:
+                self._process(element)
         else:
             self._on_control(index, element)
         return True
 
     def _pick(self) -> int | None:
-        """The next input in turn that has something and is not blocked by alignment."""
-        inputs, blocked = self._inputs, self._aligner.blocked
-        count = len(inputs)
-        for step in range(count):
-            index = (self._next + step) % count
-            if inputs[index] and index not in blocked:
-                self._next = index + 1
-                return index
+        """The next channel in turn that has something and is not blocked by alignment. The inputs take turns, and the channels
+        of each: many channels of one input do not starve the other."""
+        inputs, blocked, turns = self._inputs, self._aligner.blocked, self._turns
+        for _ in range(len(turns)):
+            channels = turns[0]
+            turns.rotate(-1)
+            for _ in range(len(channels)):
+                index = channels[0]
+                channels.rotate(-1)
+                if inputs[index] and index not in blocked:
+                    return index
         return None
 
     def _on_control(self, index: int, element: StreamElement) -> None:
@@ -267,11 +287,19 @@ class OneInputTask(Task):
             case CheckpointBarrier():
                 self._on_barrier(index, element)
             case EndOfInput():
-                self._open_inputs.discard(index)
-                if not self._open_inputs:
-                    self.end_input()
+                self._on_end(index)
             case _:
                 raise ProtocolViolation(f"{element!r} is no control element", where=self.subtask.display_name)
+
+    def _on_end(self, index: int) -> None:
+        self._open_inputs.discard(index)
+        input_id = self._input_ids[index]
+        if self._two_inputs is not None and all(
+            self._input_ids[other] != input_id for other in self._open_inputs
+        ):
+            self._two_inputs.end_input(input_id)
+        if not self._open_inputs:
+            self.end_input()
 
     def _pass_on(self, elements: Sequence[Watermark | WatermarkStatus]) -> None:
         for element in elements:
@@ -294,6 +322,12 @@ class OneInputTask(Task):
         if isinstance(notification, NotifyCheckpointAborted):
             self._aligner.on_aborted(notification.checkpoint_id)
         super().notify(notification)
+
+
+def _turns(input_ids: Sequence[int]) -> deque[deque[int]]:
+    """The channels of each input."""
+    inputs = sorted(set(input_ids))
+    return deque(deque(i for i, of in enumerate(input_ids) if of == input_id) for input_id in inputs)
 
 
 def _split(batch: RecordBatch, size: int) -> tuple[RecordBatch, RecordBatch]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from millstream.operators.base import TwoInputOperator
+from millstream.testing import OperatorHarness, TwoInputOperatorHarness
 from tests.operators.scenario import WORLDS, Scenario
 
 
@@ -15,7 +17,9 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[
     running: list[Scenario] = []
 
     def make(spec: Any) -> Scenario:
-        scenario = Scenario(spec, request.param, tmp_path / str(len(running)))
+        two_inputs = isinstance(spec.create(), TwoInputOperator)
+        harness = TwoInputOperatorHarness if two_inputs else OperatorHarness
+        scenario = Scenario(spec, request.param, tmp_path / str(len(running)), harness)
         running.append(scenario)
         return scenario
 

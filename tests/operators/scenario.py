@@ -32,10 +32,16 @@ WORLDS = [
 class Scenario:
     """A harness that changes its identity at each `pause`."""
 
-    def __init__(self, spec: Any, world: World, directory: Path) -> None:
+    def __init__(
+        self,
+        spec: Any,
+        world: World,
+        directory: Path,
+        harness: type[OperatorHarness] = OperatorHarness,
+    ) -> None:
         self._world = world
         self._pauses = 0
-        self.harness = OperatorHarness(
+        self.harness = harness(
             spec,
             backend=world.backend,
             parallelism=world.parallelisms[0],
