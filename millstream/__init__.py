@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .operators.functions import KeySelector as KeySelector
     from .operators.functions import MapFunction as MapFunction
     from .operators.functions import OutputTag as OutputTag
+    from .operators.functions import Partitioner as Partitioner
     from .operators.functions import ProcessFunction as ProcessFunction
     from .operators.functions import ProcessWindowFunction as ProcessWindowFunction
     from .operators.functions import ReduceFunction as ReduceFunction
@@ -125,6 +126,7 @@ __all__ = [
     "MillstreamError",
     "MissingDependencyError",
     "OutputTag",
+    "Partitioner",
     "ProcessFunction",
     "ProcessWindowFunction",
     "RecordSerializationError",
@@ -216,6 +218,7 @@ _MODULES: Final = {
         "KeyedProcessFunction",
         "MapFunction",
         "OutputTag",
+        "Partitioner",
         "ProcessFunction",
         "ProcessWindowFunction",
         "ReduceFunction",

@@ -7,6 +7,7 @@ import functools
 import inspect
 import types
 import typing
+from collections.abc import Callable
 from typing import Any, Final, TypeVar, Union, get_args, get_origin
 
 from ._call_site import user_line
@@ -112,6 +113,12 @@ def result_type(function: Any, method: str, declared: Any, *, many: bool = False
         hint = _element_hint(hint)
     inferred = None if hint is None or isinstance(hint, TypeVar) else infer_type(hint)
     return GENERIC if inferred is None else inferred
+
+
+def plain_selector(key_selector: Any) -> Callable[[Any], Any]:
+    """What to call per record; of an object, its `get_key`, through which `key_function_owner` finds the object again."""
+    selector: Callable[[Any], Any] = getattr(key_selector, "get_key", key_selector)
+    return selector
 
 
 def _return_hint(function: Any, method: str) -> Any:

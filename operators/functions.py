@@ -159,6 +159,14 @@ class KeySelector(Function, ABC, Generic[IN, K]):
         """The key; hashable, neither None nor NaN."""
 
 
+class Partitioner(Function, ABC, Generic[K]):
+    """Says which subtask of the next operator a record goes to, for `DataStream.partition_custom`."""
+
+    @abstractmethod
+    def partition(self, key: K, num_partitions: int) -> int:
+        """From 0 to `num_partitions` - 1."""
+
+
 class ReduceFunction(Function, ABC, Generic[T]):
     """Combines two records into one. Must be associative; neither argument may be changed."""
 

@@ -248,6 +248,12 @@ CREDITS_PER_CHANNEL: Final = _option(
     integer(1, 1 << 16, "4"),
     "Batches that may be under way in a channel before its receiver has taken one.",
 )
+ADAPTIVE_PARTITIONER: Final = _option(
+    "taskmanager.network.adaptive-partitioner.enabled",
+    False,
+    boolean(),
+    "Let rebalance and rescale prefer the receivers that have most room.",
+)
 TMP_DIRS: Final = _option(
     "io.tmp.dirs",
     (),

@@ -166,6 +166,7 @@ def _exchanges(
                 partitioner=edge.partitioner,
                 side_output=edge.side_output,
                 record_type=edge.record_type if edge.record_type is not None else source.output_type,
+                buffer_timeout_ms=source.buffer_timeout_ms,
             )
         )
     return tuple(exchanges)

@@ -55,6 +55,7 @@ class JobEdge:
         index: position in `JobGraph.edges`.
         source_operator: index in the source vertex's chain.
         record_type: decides the encoding between processes.
+        buffer_timeout_ms: as in `StreamNode`.
     """
 
     index: int
@@ -64,6 +65,7 @@ class JobEdge:
     partitioner: Partitioner
     side_output: str | None
     record_type: TypeInformation[Any]
+    buffer_timeout_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

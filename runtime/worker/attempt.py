@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from ...checkpoint.storage import CheckpointStorage
@@ -28,7 +29,7 @@ from ..graph.job_graph import ChainedOperator, JobEdge
 from ..messages import ClientData, DeployTasks, OperatorRestore, SplitRequested
 from .background import Background
 from .chain import build_chain
-from .pacing import Pace, PacedLocalChannel, PacedRemoteChannel
+from .pacing import FastestPace, Pace, PacedLocalChannel, PacedRemoteChannel
 from .processing_time import ProcessingTimeService
 from .settings import WorkerSettings
 from .source_task import SourceTask
@@ -71,7 +72,7 @@ class Attempt:
         self._services = services
         self._inputs: dict[SubtaskId, list[InputChannel]] = defaultdict(list)
         self._outputs: dict[tuple[SubtaskId, int], list[OutputChannel]] = defaultdict(list)
-        self._paces: dict[SubtaskId, list[Pace]] = defaultdict(list)
+        self._paces: dict[SubtaskId, dict[int, list[Pace]]] = defaultdict(lambda: defaultdict(list))
         self._local_dir = services.local_dir / f"attempt-{deploy.attempt}"
 
     def build(self) -> None:
@@ -81,7 +82,7 @@ class Attempt:
         for subtask in self.graph.on_worker(self._services.worker):
             self.current = subtask
             task = self._make_task(subtask)
-            task.paces = tuple(self._paces[subtask.subtask_id])
+            task.paces = self._paces_of(subtask)
             self.tasks.append(task)
 
     def open(self) -> None:
@@ -146,7 +147,7 @@ class Attempt:
             if channel.is_local:
                 output = PacedLocalChannel(received, room, pace)
                 self._outputs[channel.source.subtask_id, channel.edge.index].append(output)
-                self._paces[channel.source.subtask_id].append(pace)
+                self._paces[channel.source.subtask_id][channel.edge.index].append(pace)
             else:
                 peers.inputs[channel.channel_id] = received
         else:
@@ -154,7 +155,15 @@ class Attempt:
             output = PacedRemoteChannel(channel.channel_id, codec, sender, room, pace)
             peers.outputs[channel.channel_id] = output
             self._outputs[channel.source.subtask_id, channel.edge.index].append(output)
-            self._paces[channel.source.subtask_id].append(pace)
+            self._paces[channel.source.subtask_id][channel.edge.index].append(pace)
+
+    def _paces_of(self, subtask: Subtask) -> tuple[Pace | FastestPace, ...]:
+        """What limits the subtask: each channel on its own, but where records go to whichever has room, these together."""
+        found: list[Pace | FastestPace] = []
+        for index, paces in self._paces[subtask.subtask_id].items():
+            adaptive = getattr(self.graph.job.edges[index].partitioner, "adaptive", False)
+            found += [FastestPace(paces)] if adaptive else paces
+        return tuple(found)
 
     def _codec(self, edge: JobEdge) -> BatchCodec:
         consumer = self.graph.job.vertices[edge.target].operators[0].operator
@@ -171,7 +180,9 @@ class Attempt:
                 self._outputs[subtask.subtask_id, edge.index],
                 job.vertices[edge.target].max_parallelism,
                 settings.batch_size,
+                random=Random(f"{edge.index} {subtask.index}"),
             )
+            writer.buffer_timeout_ms = edge.buffer_timeout_ms
             writers[edge.source_operator, edge.side_output].append(writer)
         chain = build_chain(subtask.vertex.operators, writers)
         all_writers = [writer for edge_writers in writers.values() for writer in edge_writers]

@@ -27,9 +27,10 @@ from ..exchange.record_writer import RecordWriter
 from ..graph.execution_graph import Subtask
 from .alignment import BarrierAligner
 from .chain import Chain
-from .pacing import Pace
+from .pacing import FastestPace, Pace
 from .watermark_valve import WatermarkValve
 
+_NEVER_MS: Final = 1 << 62
 _SLOW_STEP_MS: Final = 20
 _QUICK_STEP_MS: Final = 5
 _FIRST_STEP_RECORDS: Final = 16
@@ -62,6 +63,7 @@ class Task(ABC):
 
     Attributes:
         paces: of the channels behind `writers`.
+        next_flush_ms: monotonic time at which what is held back has waited long enough.
         retry_at_ms: monotonic time before which another `step` is pointless, if nothing else happens; None: no such time.
     """
 
@@ -77,7 +79,8 @@ class Task(ABC):
         self.subtask = subtask
         self.chain = chain
         self.writers = tuple(writers)
-        self.paces: Sequence[Pace] = ()
+        self.paces: Sequence[Pace | FastestPace] = ()
+        self.next_flush_ms = 0
         self.records_in = 0
         self.ended = False
         self.retry_at_ms: int | None = None
@@ -144,6 +147,15 @@ class Task(ABC):
             self._quantum = max(1, min(self._quantum, records) // 2)
         elif took_ms < _QUICK_STEP_MS and produced <= self._batch_size and self._quantum < self._batch_size:
             self._quantum = min(self._batch_size, self._quantum * 2)
+
+    def schedule_flush(self, now_ms: int, job_timeout_ms: int) -> None:
+        """`next_flush_ms` from now on: after the shortest buffer timeout of its exchanges, never if none has one."""
+        timeouts = [
+            job_timeout_ms if writer.buffer_timeout_ms is None else writer.buffer_timeout_ms
+            for writer in self.writers
+        ]
+        least = min((timeout for timeout in timeouts or [job_timeout_ms] if timeout >= 0), default=None)
+        self.next_flush_ms = _NEVER_MS if least is None else now_ms + least
 
     def flush(self) -> None:
         """Send on everything held back in operators and writers."""

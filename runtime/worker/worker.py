@@ -108,7 +108,6 @@ class Worker:
         self._failed = False
         self._finishing: FinishTasks | None = None
         self._snapshots = SnapshotUploads(self._uploads, clock, self._answer_coordinator)
-        self._next_flush_ms = 0
         self._next_statistics_ms = 0
         self._flushed = True
 
@@ -184,17 +183,13 @@ class Worker:
         if attempt is None or self._failed:
             return
         now = self._clock.monotonic_ms()
-        if busy:
-            self._flushed = False
-            if now < self._next_flush_ms:
-                return
-        elif self._flushed:
+        if not busy and self._flushed:
             return
         for task in self._tasks:
-            if self._runs():
+            if self._runs() and (not busy or now >= task.next_flush_ms):
                 self._guarded(task.flush, task.subtask)
-        self._flushed = True
-        self._next_flush_ms = now + attempt.settings.buffer_timeout_ms
+                task.schedule_flush(now, attempt.settings.buffer_timeout_ms)
+        self._flushed = not busy
 
     def _guarded(self, action: Callable[[], object], subtask: Subtask | None = None) -> bool:
         """Run what may raise a user's or connector's exception; the task (or the first one) then fails."""
