@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from ...core.batch import ControlElement, PartialBatch, RecordBatch
 from ...core.types import KeyEncoder
-from ...state.key_groups import key_group_of, subtask_of_key_group
 from ...operators.user_function import UserFunction
+from ...state.key_groups import key_group_of, subtask_of_key_group
 from ..graph.stream_graph import (
     Broadcast,
     Custom,
@@ -189,9 +189,9 @@ class _AdaptiveWriter(_HoldingWriter):
 
     def emit(self, batch: RecordBatch) -> None:
         self._prepare(batch)
-        credits = [held.channel.credit for held in self._held]
-        most = max(credits)
-        chosen = [held for held, credit in zip(self._held, credits, strict=True) if credit == most]
+        rooms = [held.channel.credit for held in self._held]
+        most = max(rooms)
+        chosen = [held for held, room in zip(self._held, rooms, strict=True) if room == most]
         count = len(chosen)
         for index, held in enumerate(chosen):
             first = (index - self._next) % count

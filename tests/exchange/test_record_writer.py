@@ -304,5 +304,5 @@ def test_a_custom_partitioner_decides_for_each_key(count) -> None:
 @pytest.mark.parametrize("answer", [-1, 3, None, "0"])
 def test_a_custom_partitioner_that_names_no_channel_is_an_error(answer) -> None:
     writer, _ = writer_to(Custom(lambda key, count: answer, identity))
-    with pytest.raises(ValueError, match="returned .* for the key 'k'.* from 0 to 2"):
+    with pytest.raises(ValueError, match=r"returned .* for the key 'k'.* from 0 to 2"):
         writer.emit(RecordBatch(["k"]))
