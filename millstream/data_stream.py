@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from ._call_site import user_line
-from ._functions import check_function, definition_error, plain_selector, result_type
+from ._functions import check_function, definition_error, plain_selector, projection, result_type
 from .connectors.base import Sink
 from .core.types import GENERIC, TypeInformation
 from .operators.functions import (
@@ -123,6 +123,22 @@ class DataStream(OperatorSettings, Generic[T]):
 
         check_function(func, "filter", "filter()", 1)
         return self._then("Filter", FilterSpec(func), self._type)
+
+    def project(self, *field_indexes: int) -> DataStream[tuple[Any, ...]]:
+        """Tuples of the fields at these positions, in this order. Records are tuples, lists or Rows.
+
+        Raises:
+            JobDefinitionError: no index is given, one is negative, or the records' type has no such field.
+
+        >>> from millstream import StreamExecutionEnvironment
+        >>> env = StreamExecutionEnvironment.get_execution_environment()
+        >>> env.from_collection([("a", 1, True)]).project(2, 0).execute_and_collect(limit=1)
+        [(True, 'a')]
+        """
+        from .operators.stateless import MapSpec
+
+        function, type_info = projection(self._type, field_indexes)
+        return self._then("Projection", MapSpec(function), type_info)
 
     def process(
         self,
