@@ -43,6 +43,19 @@ if TYPE_CHECKING:
     from .environment import RuntimeExecutionMode as RuntimeExecutionMode
     from .environment import StreamExecutionEnvironment as StreamExecutionEnvironment
     from .keyed_stream import KeyedStream as KeyedStream
+    from .operators.accumulators import Accumulator as Accumulator
+    from .operators.accumulators import AverageAccumulator as AverageAccumulator
+    from .operators.accumulators import DoubleCounter as DoubleCounter
+    from .operators.accumulators import DoubleMaximum as DoubleMaximum
+    from .operators.accumulators import DoubleMinimum as DoubleMinimum
+    from .operators.accumulators import Histogram as Histogram
+    from .operators.accumulators import IntCounter as IntCounter
+    from .operators.accumulators import IntMaximum as IntMaximum
+    from .operators.accumulators import IntMinimum as IntMinimum
+    from .operators.accumulators import ListAccumulator as ListAccumulator
+    from .operators.accumulators import LongCounter as LongCounter
+    from .operators.accumulators import LongMaximum as LongMaximum
+    from .operators.accumulators import LongMinimum as LongMinimum
     from .operators.functions import AggregateFunction as AggregateFunction
     from .operators.functions import FilterFunction as FilterFunction
     from .operators.functions import FlatMapFunction as FlatMapFunction
@@ -59,6 +72,11 @@ if TYPE_CHECKING:
     from .operators.functions import TimeDomain as TimeDomain
     from .operators.functions import TimerService as TimerService
     from .operators.functions import WindowFunction as WindowFunction
+    from .operators.metrics import Counter as Counter
+    from .operators.metrics import DescriptiveStatisticsHistogram as DescriptiveStatisticsHistogram
+    from .operators.metrics import Distribution as Distribution
+    from .operators.metrics import Meter as Meter
+    from .operators.metrics import MetricGroup as MetricGroup
     from .operators.watermark_strategy import TimestampAssigner as TimestampAssigner
     from .operators.watermark_strategy import WatermarkStrategy as WatermarkStrategy
     from .operators.windowing import SlidingEventTimeWindows as SlidingEventTimeWindows
@@ -86,9 +104,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Accumulator",
     "AggregateFunction",
     "AggregatingState",
     "AggregatingStateDescriptor",
+    "AverageAccumulator",
     "CheckpointConfig",
     "CheckpointError",
     "CheckpointFailureReason",
@@ -98,8 +118,14 @@ __all__ = [
     "Configuration",
     "ConfigurationError",
     "ConnectorError",
+    "Counter",
     "DataStream",
     "DataStreamSink",
+    "DescriptiveStatisticsHistogram",
+    "Distribution",
+    "DoubleCounter",
+    "DoubleMaximum",
+    "DoubleMinimum",
     "Duration",
     "EmbeddedRocksDBStateBackend",
     "ExternalizedCheckpointRetention",
@@ -107,7 +133,11 @@ __all__ = [
     "FlatMapFunction",
     "Function",
     "HashMapStateBackend",
+    "Histogram",
     "Instant",
+    "IntCounter",
+    "IntMaximum",
+    "IntMinimum",
     "InvalidKeyError",
     "JobCancelledError",
     "JobClient",
@@ -118,11 +148,17 @@ __all__ = [
     "KeySelector",
     "KeyedProcessFunction",
     "KeyedStream",
+    "ListAccumulator",
     "ListState",
     "ListStateDescriptor",
+    "LongCounter",
+    "LongMaximum",
+    "LongMinimum",
     "MapFunction",
     "MapState",
     "MapStateDescriptor",
+    "Meter",
+    "MetricGroup",
     "MillstreamError",
     "MissingDependencyError",
     "OutputTag",
@@ -209,6 +245,28 @@ _MODULES: Final = {
         "StreamExecutionEnvironment",
     ),
     "keyed_stream": ("KeyedStream",),
+    "operators.accumulators": (
+        "Accumulator",
+        "AverageAccumulator",
+        "DoubleCounter",
+        "DoubleMaximum",
+        "DoubleMinimum",
+        "Histogram",
+        "IntCounter",
+        "IntMaximum",
+        "IntMinimum",
+        "ListAccumulator",
+        "LongCounter",
+        "LongMaximum",
+        "LongMinimum",
+    ),
+    "operators.metrics": (
+        "Counter",
+        "DescriptiveStatisticsHistogram",
+        "Distribution",
+        "Meter",
+        "MetricGroup",
+    ),
     "operators.functions": (
         "AggregateFunction",
         "FilterFunction",

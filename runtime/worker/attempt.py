@@ -13,11 +13,14 @@ from ...checkpoint.storage import CheckpointStorage
 from ...core.clock import Clock
 from ...core.ids import SubtaskId, WorkerId
 from ...core.workdir import remove_tree
+from ...operators.accumulator_registry import AccumulatorRegistry
 from ...operators.base import Operator, OperatorContext, RuntimeInfo
+from ...operators.function_services import FunctionServices
+from ...operators.metrics import MetricGroup
 from ...operators.window import WindowSpec
 from ...state.backend import BackendContext, KeyedStateBackend
 from ...state.backends import create_backend
-from ...state.handles import FileRef, OperatorSnapshot
+from ...state.handles import ACCUMULATORS_STATE, FileRef, OperatorSnapshot
 from ...state.key_groups import key_group_range
 from ..exchange.channels import InputChannel, OutputChannel
 from ..exchange.codec import BatchCodec
@@ -238,6 +241,7 @@ class Attempt:
                 restored_checkpoint_id=deploy.restored_checkpoint_id,
                 auto_watermark_interval_ms=self.settings.auto_watermark_interval_ms,
                 checkpointing=self.settings.checkpointing,
+                services=self._function_services(description, restore),
             ),
             output=task.chain.outputs[task.chain.operators.index(operator)],
             processing_time=services.time,
@@ -251,6 +255,15 @@ class Attempt:
             send_to_client=send_to_client,
             restored_committables=restore.committables,
             all_committables=restore.all_committables,
+        )
+
+    def _function_services(self, description: ChainedOperator, restore: OperatorRestore) -> FunctionServices:
+        added_up = restore.snapshot.lists.get(ACCUMULATORS_STATE, ())
+        is_restored = self._deploy.restored_checkpoint_id is not None
+        return FunctionServices(
+            AccumulatorRegistry(description.name, added_up, is_restored=is_restored),
+            MetricGroup(self._services.clock),
+            self.settings.job_parameters,
         )
 
     def _open_backend(

@@ -21,7 +21,7 @@ from ...core.batch import (
 )
 from ...core.clock import Clock
 from ...core.errors import ProtocolViolation
-from ...operators.base import OperatorSnapshotParts
+from ...operators.base import OperatorSnapshotParts, take_snapshot
 from ..exchange.channels import InputChannel
 from ..exchange.record_writer import RecordWriter
 from ..graph.execution_graph import Subtask
@@ -185,7 +185,7 @@ class Task(ABC):
             operator.flush()
         parts: dict[str, OperatorSnapshotParts] = {}
         for description, operator in zip(self.chain.descriptions, self.chain.operators, strict=True):
-            part = operator.snapshot(barrier.checkpoint_id)
+            part = take_snapshot(operator, barrier.checkpoint_id)
             if part is not None:
                 parts[description.operator_id] = part
         self._add_own_state(parts, barrier.checkpoint_id)

@@ -293,7 +293,9 @@ class Worker:
             op.has_pending_work() for task in self._tasks for op in task.chain.operators
         ):
             return
-        self._send_statistics()
+        self._guarded(self._send_statistics)
+        if self._failed:
+            return
         errors = self._end_attempt()
         if errors:
             self._attempt = attempt
@@ -372,7 +374,7 @@ class Worker:
             now = self._clock.monotonic_ms()
             if now >= self._next_statistics_ms:
                 self._next_statistics_ms = now + _STATISTICS_EVERY_MS
-                self._send_statistics()
+                self._guarded(self._send_statistics)
 
     def _send_statistics(self) -> None:
         attempt = self._attempt
@@ -383,10 +385,13 @@ class Worker:
 
 
 def _statistics_of(task: Task, attempt: Attempt) -> TaskStatistics:
+    services = {id_: op.services for id_, op in task.chain.by_id().items() if op.services is not None}
     return TaskStatistics(
         subtask=task.subtask.subtask_id,
         records_in=task.records_in,
         records_out=sum(writer.records_out for writer in task.writers),
         watermark=task.watermark,
         counters=dict(attempt.counters[task.subtask.subtask_id]),
+        metrics={id_: values for id_, found in services.items() if (values := found.metrics.values())},
+        accumulators=[report for found in services.values() for report in found.accumulators.reports()],
     )
