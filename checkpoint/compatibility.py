@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..core.errors import CheckpointError, CheckpointFailureReason
+from ..state.handles import ACCUMULATORS_STATE, OperatorSnapshot
 from .metadata import Metadata, OperatorDescription
 
 
@@ -46,9 +47,13 @@ def stateful_operator_ids(metadata: Metadata) -> tuple[str, ...]:
     found = {
         operator_id
         for operator_id, snapshots in metadata.states.items()
-        if any(snapshot.keyed or any(snapshot.lists.values()) for snapshot in snapshots)
+        if any(snapshot.keyed or _has_lists(snapshot) for snapshot in snapshots)
     }
     return tuple(sorted(found | set(metadata.enumerators)))
+
+
+def _has_lists(snapshot: OperatorSnapshot) -> bool:
+    return any(items for name, items in snapshot.lists.items() if name != ACCUMULATORS_STATE)
 
 
 def _unclaimed(

@@ -36,3 +36,11 @@ def subtask_id(vertex_index: int, subtask_index: int) -> SubtaskId:
     '3/0'
     """
     return SubtaskId(f"{vertex_index}/{subtask_index}")
+
+
+def subtask_index(subtask: str) -> int:
+    """
+    >>> subtask_index("3/0")
+    0
+    """
+    return int(subtask.rpartition("/")[2])

@@ -50,6 +50,19 @@ if TYPE_CHECKING:
     from .joined_streams import CoGroupedStreams as CoGroupedStreams
     from .joined_streams import JoinedStreams as JoinedStreams
     from .keyed_stream import KeyedStream as KeyedStream
+    from .operators.accumulators import Accumulator as Accumulator
+    from .operators.accumulators import AverageAccumulator as AverageAccumulator
+    from .operators.accumulators import DoubleCounter as DoubleCounter
+    from .operators.accumulators import DoubleMaximum as DoubleMaximum
+    from .operators.accumulators import DoubleMinimum as DoubleMinimum
+    from .operators.accumulators import Histogram as Histogram
+    from .operators.accumulators import IntCounter as IntCounter
+    from .operators.accumulators import IntMaximum as IntMaximum
+    from .operators.accumulators import IntMinimum as IntMinimum
+    from .operators.accumulators import ListAccumulator as ListAccumulator
+    from .operators.accumulators import LongCounter as LongCounter
+    from .operators.accumulators import LongMaximum as LongMaximum
+    from .operators.accumulators import LongMinimum as LongMinimum
     from .operators.broadcast_functions import BaseBroadcastProcessFunction as BaseBroadcastProcessFunction
     from .operators.broadcast_functions import BroadcastProcessFunction as BroadcastProcessFunction
     from .operators.broadcast_functions import KeyedBroadcastProcessFunction as KeyedBroadcastProcessFunction
@@ -69,6 +82,7 @@ if TYPE_CHECKING:
     from .operators.functions import KeySelector as KeySelector
     from .operators.functions import MapFunction as MapFunction
     from .operators.functions import OutputTag as OutputTag
+    from .operators.functions import Partitioner as Partitioner
     from .operators.functions import ProcessFunction as ProcessFunction
     from .operators.functions import ProcessWindowFunction as ProcessWindowFunction
     from .operators.functions import ReduceFunction as ReduceFunction
@@ -80,6 +94,11 @@ if TYPE_CHECKING:
     from .operators.join_functions import FlatJoinFunction as FlatJoinFunction
     from .operators.join_functions import JoinFunction as JoinFunction
     from .operators.join_functions import ProcessJoinFunction as ProcessJoinFunction
+    from .operators.metrics import Counter as Counter
+    from .operators.metrics import DescriptiveStatisticsHistogram as DescriptiveStatisticsHistogram
+    from .operators.metrics import Distribution as Distribution
+    from .operators.metrics import Meter as Meter
+    from .operators.metrics import MetricGroup as MetricGroup
     from .operators.operator_state import BroadcastState as BroadcastState
     from .operators.operator_state import OperatorListState as OperatorListState
     from .operators.operator_state import OperatorStateStore as OperatorStateStore
@@ -111,9 +130,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Accumulator",
     "AggregateFunction",
     "AggregatingState",
     "AggregatingStateDescriptor",
+    "AverageAccumulator",
     "BaseBroadcastProcessFunction",
     "BroadcastConnectedStream",
     "BroadcastProcessFunction",
@@ -135,8 +156,14 @@ __all__ = [
     "ConfigurationError",
     "ConnectedStreams",
     "ConnectorError",
+    "Counter",
     "DataStream",
     "DataStreamSink",
+    "DescriptiveStatisticsHistogram",
+    "Distribution",
+    "DoubleCounter",
+    "DoubleMaximum",
+    "DoubleMinimum",
     "Duration",
     "EmbeddedRocksDBStateBackend",
     "ExternalizedCheckpointRetention",
@@ -147,7 +174,11 @@ __all__ = [
     "FunctionInitializationContext",
     "FunctionSnapshotContext",
     "HashMapStateBackend",
+    "Histogram",
     "Instant",
+    "IntCounter",
+    "IntMaximum",
+    "IntMinimum",
     "IntervalJoin",
     "IntervalJoined",
     "InvalidKeyError",
@@ -165,16 +196,23 @@ __all__ = [
     "KeyedProcessFunction",
     "KeyedStateFunction",
     "KeyedStream",
+    "ListAccumulator",
     "ListState",
     "ListStateDescriptor",
+    "LongCounter",
+    "LongMaximum",
+    "LongMinimum",
     "MapFunction",
     "MapState",
     "MapStateDescriptor",
+    "Meter",
+    "MetricGroup",
     "MillstreamError",
     "MissingDependencyError",
     "OperatorListState",
     "OperatorStateStore",
     "OutputTag",
+    "Partitioner",
     "ProcessFunction",
     "ProcessJoinFunction",
     "ProcessWindowFunction",
@@ -272,6 +310,21 @@ _MODULES: Final = {
         "JoinedStreams",
     ),
     "keyed_stream": ("KeyedStream",),
+    "operators.accumulators": (
+        "Accumulator",
+        "AverageAccumulator",
+        "DoubleCounter",
+        "DoubleMaximum",
+        "DoubleMinimum",
+        "Histogram",
+        "IntCounter",
+        "IntMaximum",
+        "IntMinimum",
+        "ListAccumulator",
+        "LongCounter",
+        "LongMaximum",
+        "LongMinimum",
+    ),
     "operators.broadcast_functions": (
         "BaseBroadcastProcessFunction",
         "BroadcastProcessFunction",
@@ -298,6 +351,7 @@ _MODULES: Final = {
         "KeyedProcessFunction",
         "MapFunction",
         "OutputTag",
+        "Partitioner",
         "ProcessFunction",
         "ProcessWindowFunction",
         "ReduceFunction",
@@ -311,6 +365,13 @@ _MODULES: Final = {
         "FlatJoinFunction",
         "JoinFunction",
         "ProcessJoinFunction",
+    ),
+    "operators.metrics": (
+        "Counter",
+        "DescriptiveStatisticsHistogram",
+        "Distribution",
+        "Meter",
+        "MetricGroup",
     ),
     "operators.operator_state": (
         "BroadcastState",

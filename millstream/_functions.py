@@ -7,11 +7,14 @@ import functools
 import inspect
 import types
 import typing
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any, Final, TypeVar, Union, get_args, get_origin
 
 from ._call_site import user_line
 from .core.errors import JobDefinitionError
-from .core.types import GENERIC, TypeInformation, as_type, infer_type
+from .core.types import GENERIC, RowTypeInfo, TupleTypeInfo, TypeInformation, as_type, infer_type
+from .operators.field_aggregations import Aggregation, FieldAggregation, field_problem
 from .operators.functions import Function, OutputTag
 
 _ITERABLES: Final = frozenset(
@@ -112,6 +115,56 @@ def result_type(function: Any, method: str, declared: Any, *, many: bool = False
         hint = _element_hint(hint)
     inferred = None if hint is None or isinstance(hint, TypeVar) else infer_type(hint)
     return GENERIC if inferred is None else inferred
+
+
+def field_aggregation(
+    type_info: TypeInformation[Any], aggregation: Aggregation, field: int | str
+) -> FieldAggregation:
+    """The reduce function of a rolling or windowed aggregation.
+
+    Raises:
+        JobDefinitionError: records of this type have no such field, or none that can be aggregated so.
+    """
+    problem = field_problem(type_info, aggregation, field)
+    if problem is not None:
+        raise definition_error(
+            f"{aggregation.value}() cannot work: {problem}",
+            fix="give the position or the name of a field that the records have",
+        )
+    return FieldAggregation(aggregation, field)
+
+
+def projection(
+    type_info: TypeInformation[Any], indexes: Sequence[int]
+) -> tuple[Callable[[Any], tuple[Any, ...]], TypeInformation[Any]]:
+    """What `project` calls per record, and the type of its results.
+
+    Raises:
+        JobDefinitionError: no index, or one that the records do not have.
+    """
+    field_types: list[TypeInformation[Any]] | None = None
+    if isinstance(type_info, TupleTypeInfo | RowTypeInfo):
+        field_types = type_info.get_field_types()
+    bound = None if field_types is None else len(field_types)
+    if not indexes or any(type(i) is not int or i < 0 or (bound is not None and i >= bound) for i in indexes):
+        raise definition_error(
+            f"project() was given {', '.join(map(repr, indexes)) or 'no index'}, which are no fields of {type_info.name}",
+            fix="give the positions of the fields to keep, from 0 on",
+        )
+    if len(indexes) == 1:
+        only = indexes[0]
+        function: Callable[[Any], tuple[Any, ...]] = lambda record: (record[only],)  # noqa: E731 (as the other one)
+    else:
+        function = itemgetter(*indexes)
+    if isinstance(type_info, TupleTypeInfo) and field_types is not None:
+        return function, TupleTypeInfo(tuple(field_types[i] for i in indexes))
+    return function, GENERIC
+
+
+def plain_selector(key_selector: Any) -> Callable[[Any], Any]:
+    """What to call per record; of an object, its `get_key`, through which `key_function_owner` finds the object again."""
+    selector: Callable[[Any], Any] = getattr(key_selector, "get_key", key_selector)
+    return selector
 
 
 def _return_hint(function: Any, method: str) -> Any:

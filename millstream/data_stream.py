@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from ._call_site import user_line
-from ._functions import check_function, definition_error, result_type
+from ._functions import check_function, definition_error, plain_selector, projection, result_type
 from .connectors.base import Sink
 from .core.types import GENERIC, TypeInformation
 from .operators.functions import (
@@ -17,11 +17,22 @@ from .operators.functions import (
     KeySelector,
     MapFunction,
     OutputTag,
+    Partitioner,
     ProcessFunction,
 )
 from .operators.watermark_strategy import WatermarkStrategy
 from .runtime.graph.builder import StreamInput, new_node
-from .runtime.graph.stream_graph import Broadcast, Forward, Partitioner, Rebalance, StreamNode
+from .runtime.graph.stream_graph import (
+    Broadcast,
+    Custom,
+    Forward,
+    Global,
+    Rebalance,
+    Rescale,
+    Shuffle,
+    StreamNode,
+)
+from .runtime.graph.stream_graph import Partitioner as Partitioning
 from .stream_settings import OperatorSettings
 
 if TYPE_CHECKING:
@@ -116,6 +127,22 @@ class DataStream(OperatorSettings, Generic[T]):
         check_function(func, "filter", "filter()", 1)
         return self._then("Filter", FilterSpec(func), self._type)
 
+    def project(self, *field_indexes: int) -> DataStream[tuple[Any, ...]]:
+        """Tuples of the fields at these positions, in this order. Records are tuples, lists or Rows.
+
+        Raises:
+            JobDefinitionError: no index is given, one is negative, or the records' type has no such field.
+
+        >>> from millstream import StreamExecutionEnvironment
+        >>> env = StreamExecutionEnvironment.get_execution_environment()
+        >>> env.from_collection([("a", 1, True)]).project(2, 0).execute_and_collect(limit=1)
+        [(True, 'a')]
+        """
+        from .operators.stateless import MapSpec
+
+        function, type_info = projection(self._type, field_indexes)
+        return self._then("Projection", MapSpec(function), type_info)
+
     def process(
         self,
         func: ProcessFunction[T, R]
@@ -167,9 +194,7 @@ class DataStream(OperatorSettings, Generic[T]):
         from .keyed_stream import KeyedStream
 
         check_function(key_selector, "get_key", "key_by()", 1)
-        selector: Any = key_selector
-        if hasattr(key_selector, "get_key"):
-            selector = key_selector.get_key
+        selector = plain_selector(key_selector)
         return KeyedStream(self, selector, result_type(key_selector, "get_key", key_type))
 
     def union(self, *streams: DataStream[T]) -> DataStream[T]:
@@ -191,6 +216,44 @@ class DataStream(OperatorSettings, Generic[T]):
     def rebalance(self) -> DataStream[T]:
         """The records spread evenly over the subtasks of the next operator."""
         return self._partitioned(Rebalance())
+
+    def adaptive_rebalance(self) -> DataStream[T]:
+        """As `rebalance`, but over those subtasks that have most room just now: slow ones get less.
+
+        `taskmanager.network.adaptive-partitioner.enabled` does so for every `rebalance` and `rescale` of the job.
+        """
+        return self._partitioned(Rebalance(adaptive=True))
+
+    def rescale(self) -> DataStream[T]:
+        """As `rebalance`, but each subtask sends to its own share of the next operator's subtasks alone: at a parallelism of
+        2 before 6 to three each, at 6 before 2 to one."""
+        return self._partitioned(Rescale())
+
+    def shuffle(self) -> DataStream[T]:
+        """Each record to a subtask of the next operator that chance picks, evenly on average."""
+        return self._partitioned(Shuffle())
+
+    def global_(self) -> DataStream[T]:
+        """Every record to the first subtask of the next operator; the others stay idle."""
+        return self._partitioned(Global())
+
+    def partition_custom(
+        self,
+        partitioner: Partitioner[K] | Callable[[K, int], int],
+        key_selector: Callable[[T], K] | KeySelector[T, K],
+    ) -> DataStream[T]:
+        """Each record to the subtask of the next operator that `partitioner` names for its key. The stream is not keyed by it.
+
+        Args:
+            partitioner: given a key and the number of subtasks, returns an int from 0 to that number - 1; the job fails
+                with the operator and the record where it does not.
+
+        Raises:
+            JobDefinitionError: `partitioner` cannot be called with two arguments, or `key_selector` with one.
+        """
+        check_function(partitioner, "partition", "partition_custom()", 2)
+        check_function(key_selector, "get_key", "partition_custom()", 1)
+        return self._partitioned(Custom(partitioner, plain_selector(key_selector)))
 
     def forward(self) -> DataStream[T]:
         """Records stay in their subtask; the next operator must have the same parallelism."""
@@ -316,7 +379,7 @@ class DataStream(OperatorSettings, Generic[T]):
         """As part of a union: a keyed stream comes without its keys."""
         return self._inputs
 
-    def _partitioned(self, partitioner: Partitioner) -> DataStream[T]:
+    def _partitioned(self, partitioner: Partitioning) -> DataStream[T]:
         inputs = [replace(i, partitioner=partitioner) for i in self._plain_inputs()]
         return DataStream(self._environment, inputs, self._type)
 

@@ -246,6 +246,7 @@ class StreamExecutionEnvironment:
             max_parallelism=configuration.get(options.MAX_PARALLELISM),
             chaining_enabled=configuration.get(options.OPERATOR_CHAINING),
             local_aggregation=configuration.get(options.LOCAL_AGGREGATION),
+            adaptive_partitioner=configuration.get(options.ADAPTIVE_PARTITIONER),
         )
         return self._builder.build(settings)
 

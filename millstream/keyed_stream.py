@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ._functions import check_function, definition_error, result_type
+from ._functions import check_function, definition_error, field_aggregation, result_type
 from .core.types import TypeInformation
 from .data_stream import DataStream
+from .operators.field_aggregations import Aggregation
 from .operators.functions import (
     FilterFunction,
     FlatMapFunction,
@@ -92,6 +93,41 @@ class KeyedStream(DataStream[T], Generic[K, T]):
             "Reduce", ReduceSpec(self._key_selector, self._key_type, func, self._type), self._type
         )
 
+    # ---- rolling aggregations of a field
+
+    def sum(self, position_to_sum: int | str = 0) -> DataStream[T]:
+        """For every record, the first one of its key with the sum of the field so far.
+
+        The field is a position or a name; plain numbers have position 0. Works for tuples, NamedTuples, lists, Rows,
+        dataclasses, Structs, and dicts by their keys.
+
+        Raises (as its siblings do):
+            JobDefinitionError: the type of the records has no such field, or none that can be added up.
+
+        >>> from millstream import StreamExecutionEnvironment
+        >>> env = StreamExecutionEnvironment.get_execution_environment()
+        >>> sales = env.from_collection([("a", 1, "x"), ("a", 2, "y"), ("b", 3, "z")])
+        >>> sales.key_by(lambda sale: sale[0]).sum(1).execute_and_collect(limit=3)
+        [('a', 1, 'x'), ('a', 3, 'x'), ('b', 3, 'z')]
+        """
+        return self._rolling(Aggregation.SUM, position_to_sum)
+
+    def min(self, position_to_min: int | str = 0) -> DataStream[T]:
+        """For every record, the first one of its key with the least value of the field so far."""
+        return self._rolling(Aggregation.MIN, position_to_min)
+
+    def max(self, position_to_max: int | str = 0) -> DataStream[T]:
+        """For every record, the first one of its key with the greatest value of the field so far."""
+        return self._rolling(Aggregation.MAX, position_to_max)
+
+    def min_by(self, position_to_min_by: int | str = 0) -> DataStream[T]:
+        """For every record, the one of its key that had the least value of the field so far; of several the first."""
+        return self._rolling(Aggregation.MIN_BY, position_to_min_by)
+
+    def max_by(self, position_to_max_by: int | str = 0) -> DataStream[T]:
+        """For every record, the one of its key that had the greatest value of the field so far; of several the first."""
+        return self._rolling(Aggregation.MAX_BY, position_to_max_by)
+
     def process(  # type: ignore[override]  # as in PyFlink, functions of keyed streams are of another class
         self,
         func: KeyedProcessFunction[K, T, R]
@@ -130,6 +166,13 @@ class KeyedStream(DataStream[T], Generic[K, T]):
         from .interval_join import IntervalJoin
 
         return IntervalJoin(self, other_stream)
+
+    def _rolling(self, aggregation: Aggregation, field: int | str) -> DataStream[T]:
+        from .operators.keyed import ReduceSpec
+
+        reduce = field_aggregation(self._type, aggregation, field)
+        spec = ReduceSpec(self._key_selector, self._key_type, reduce, self._type)
+        return self._then("Keyed Aggregation", spec, self._type)
 
     def _keyed(self, name: str, function: Any, type_info: TypeInformation[Any]) -> DataStream[Any]:
         from .operators.process import KeyedProcessSpec

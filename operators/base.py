@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from ..core.batch import RecordBatch
 from ..core.clock import Clock
 from ..state.backend import KeyedStateBackend, PendingSnapshot
-from ..state.handles import OperatorSnapshot
+from ..state.handles import ACCUMULATORS_STATE, OperatorSnapshot
+from .function_services import FunctionServices
 from .operator_state import OperatorStateStore
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class ProcessingTime(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RuntimeInfo:
-    """Facts about the running subtask. `subtask` counts from 0, `attempt` from 0 over restarts."""
+    """Facts about the running subtask, and what its functions may use. `subtask` counts from 0, `attempt` from 0 over
+    restarts."""
 
     job_id: str
     job_name: str
@@ -65,6 +67,7 @@ class RuntimeInfo:
     restored_checkpoint_id: int | None
     auto_watermark_interval_ms: int
     checkpointing: bool
+    services: FunctionServices = field(default_factory=FunctionServices, compare=False, repr=False)
 
 
 @dataclass(slots=True)
@@ -113,15 +116,18 @@ class Operator:
     Attributes:
         name: for messages; set by whoever builds the chain.
         backend: set in `open` by an operator with keyed state; snapshots and housekeeping then happen here.
+        services: what its functions use besides state; set in `open`.
     """
 
     name: str = ""
     output: Output
     backend: KeyedStateBackend | None = None
+    services: FunctionServices | None = None
 
     def open(self, context: OperatorContext) -> None:
         """Connect, restore. Called once, before any record; subclasses call it first."""
         self.output = context.output
+        self.services = context.info.services
 
     def process_batch(self, batch: RecordBatch) -> None:
         """Take records and emit results."""
@@ -254,6 +260,16 @@ class BroadcastSpec(Protocol):
 
     @property
     def broadcast_states(self) -> Sequence[MapStateDescriptor[Any, Any]]: ...
+
+
+def take_snapshot(operator: Operator, checkpoint_id: int) -> OperatorSnapshotParts | None:
+    """`Operator.snapshot`, and what its functions have added up in accumulators."""
+    parts = operator.snapshot(checkpoint_id)
+    added_up = [] if operator.services is None else operator.services.accumulators.snapshot()
+    if added_up:
+        parts = parts or OperatorSnapshotParts()
+        parts.lists[ACCUMULATORS_STATE] = added_up
+    return parts
 
 
 def snapshot_of(parts: OperatorSnapshotParts, keyed: Any) -> OperatorSnapshot:

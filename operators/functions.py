@@ -5,7 +5,7 @@ has one method. An instance is copied to every subtask, so what `open` sets up b
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         ValueStateDescriptor,
     )
     from ..state.keyed import AggregatingState, ListState, MapState, ReducingState, ValueState
+    from .accumulators import Accumulator, DoubleCounter, Histogram, IntCounter, LongCounter
+    from .metrics import MetricGroup
     from .windowing import TimeWindow
 
 T = TypeVar("T")
@@ -91,6 +93,60 @@ class RuntimeContext(ABC):
         """As in `Map -> Filter (2/4)`; counts from 1."""
 
     @abstractmethod
+    def get_job_id(self) -> str:
+        """32 hexadecimal digits, kept by `--resume`."""
+
+    @abstractmethod
+    def get_job_name(self) -> str:
+        """Name of the job."""
+
+    @abstractmethod
+    def get_job_parameter(self, key: str, default_value: str | None = None) -> str | None:
+        """A global job parameter (`ExecutionConfig.set_global_job_parameters`)."""
+
+    @abstractmethod
+    def get_global_job_parameters(self) -> Mapping[str, str]:
+        """All of them."""
+
+    @abstractmethod
+    def get_metrics_group(self) -> MetricGroup:
+        """Where metrics of the operator are declared; their values are in `JobClient.statistics`."""
+
+    @abstractmethod
+    def add_accumulator(self, name: str, accumulator: Accumulator[Any, Any]) -> None:
+        """Have the job merge `accumulator` over all subtasks, under a name that is one result for the whole job.
+
+        After a restart it is as of the restored checkpoint.
+
+        Raises:
+            StateError: this operator has one of that name, or the checkpoint holds one of another kind.
+        """
+
+    @abstractmethod
+    def get_accumulator(self, name: str) -> Accumulator[Any, Any] | None:
+        """The accumulator of this operator and subtask with that name."""
+
+    @abstractmethod
+    def get_int_counter(self, name: str) -> IntCounter:
+        """The `IntCounter` of that name, added if there is none.
+
+        Raises (as its siblings do):
+            StateError: it is of another kind.
+        """
+
+    @abstractmethod
+    def get_long_counter(self, name: str) -> LongCounter:
+        """As `get_int_counter`."""
+
+    @abstractmethod
+    def get_double_counter(self, name: str) -> DoubleCounter:
+        """As `get_int_counter`."""
+
+    @abstractmethod
+    def get_histogram(self, name: str) -> Histogram:
+        """As `get_int_counter`."""
+
+    @abstractmethod
     def get_state(self, descriptor: ValueStateDescriptor[T]) -> ValueState[T]:
         """A value per key. On replay it is as of the restored checkpoint, as all keyed state.
 
@@ -157,6 +213,14 @@ class KeySelector(Function, ABC, Generic[IN, K]):
     @abstractmethod
     def get_key(self, value: IN) -> K:
         """The key; hashable, neither None nor NaN."""
+
+
+class Partitioner(Function, ABC, Generic[K]):
+    """Says which subtask of the next operator a record goes to, for `DataStream.partition_custom`."""
+
+    @abstractmethod
+    def partition(self, key: K, num_partitions: int) -> int:
+        """From 0 to `num_partitions` - 1."""
 
 
 class ReduceFunction(Function, ABC, Generic[T]):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..core.errors import StateError
 from ..core.types import TypeInformation
 from ..state.backend import KeyedStateBackend
 from ..state.keyed import KeyContext, KeyedStateStore
+from .accumulators import Accumulator, DoubleCounter, Histogram, IntCounter, LongCounter
 from .base import RuntimeInfo
 from .functions import RuntimeContext
+from .metrics import MetricGroup
 
 
 class StatelessRuntimeContext(RuntimeContext):
@@ -35,6 +38,39 @@ class StatelessRuntimeContext(RuntimeContext):
 
     def get_task_name_with_subtasks(self) -> str:
         return f"{self._info.task_name} ({self._info.subtask + 1}/{self._info.parallelism})"
+
+    def get_job_id(self) -> str:
+        return self._info.job_id
+
+    def get_job_name(self) -> str:
+        return self._info.job_name
+
+    def get_job_parameter(self, key: str, default_value: str | None = None) -> str | None:
+        return self._info.services.job_parameters.get(key, default_value)
+
+    def get_global_job_parameters(self) -> Mapping[str, str]:
+        return self._info.services.job_parameters
+
+    def get_metrics_group(self) -> MetricGroup:
+        return self._info.services.metrics
+
+    def add_accumulator(self, name: str, accumulator: Accumulator[Any, Any]) -> None:
+        self._info.services.accumulators.add(name, accumulator)
+
+    def get_accumulator(self, name: str) -> Accumulator[Any, Any] | None:
+        return self._info.services.accumulators.get(name)
+
+    def get_int_counter(self, name: str) -> IntCounter:
+        return self._info.services.accumulators.get_or_add(name, IntCounter)
+
+    def get_long_counter(self, name: str) -> LongCounter:
+        return self._info.services.accumulators.get_or_add(name, LongCounter)
+
+    def get_double_counter(self, name: str) -> DoubleCounter:
+        return self._info.services.accumulators.get_or_add(name, DoubleCounter)
+
+    def get_histogram(self, name: str) -> Histogram:
+        return self._info.services.accumulators.get_or_add(name, Histogram)
 
     def _no_state(self, descriptor: Any) -> Any:
         raise StateError(

@@ -15,6 +15,8 @@ from ..checkpoint.messages import (
     NotifyCheckpointComplete,
     TriggerCheckpoint,
 )
+from ..operators.accumulator_registry import AccumulatorReport
+from ..operators.metrics import MetricValue
 from ..state.handles import OperatorSnapshot
 
 
@@ -191,13 +193,16 @@ class ClientData(_Message, frozen=True):
 
 
 class TaskStatistics(msgspec.Struct, frozen=True):
-    """Counters of one subtask since it was deployed. `watermark` in ms, None before the first one."""
+    """Counters of one subtask since it was deployed. `watermark` in ms, None before the first one; `metrics` of the user's
+    functions by operator id, then by name; `accumulators` of all operators, also of before a restart."""
 
     subtask: str
     records_in: int
     records_out: int
     watermark: int | None
     counters: dict[str, int] = {}
+    metrics: dict[str, dict[str, MetricValue]] = {}
+    accumulators: list[AccumulatorReport] = []
 
 
 class WorkerStatistics(_Message, frozen=True):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+ACCUMULATORS_STATE: Final = "accumulators"
+"""The list state that holds what an operator's functions have added up: statistics, which may go without an operator."""
 
 
 class FileRef(msgspec.Struct, frozen=True):

@@ -94,6 +94,33 @@ def texts(expected: str, example: str) -> Form[tuple[str, ...]]:
     return Form(expected, example, parse, ", ".join)
 
 
+def pairs(expected: str, example: str) -> Form[dict[str, str]]:
+    """Names with texts: a dict, or one text `name:text, name:text`, where quotes keep commas: `name:'a, b'`, `''` for a quote."""
+
+    def parse(raw: Any) -> dict[str, str]:
+        if isinstance(raw, dict):
+            return {str(name): str(value) for name, value in raw.items()}
+        found: dict[str, str] = {}
+        for item in re.findall(r"(?:'(?:[^']|'')*'|[^,'])+", str(raw)):
+            name, colon, value = item.partition(":")
+            if not colon or not name.strip():
+                raise ValueError(raw)
+            value = value.strip()
+            quoted = re.fullmatch(r"'((?:[^']|'')*)'", value)
+            found[name.strip()] = quoted[1].replace("''", "'") if quoted else value
+        return found
+
+    def write(values: dict[str, str]) -> str:
+        return ", ".join(f"{name}:{_quoted(value)}" for name, value in values.items())
+
+    return Form(f"{expected}, with a colon inside and commas between the pairs", example, parse, write)
+
+
+def _quoted(value: str) -> str:
+    plain = value == value.strip() and not set(value) & set(",'")
+    return value if plain else "'" + value.replace("'", "''") + "'"
+
+
 def integer(low: int, high: int | None = None, example: str = "4") -> Form[Any]:
     """Whole numbers within bounds."""
 

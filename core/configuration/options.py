@@ -13,6 +13,7 @@ from .option import (
     integer,
     integer_or_infinite,
     number,
+    pairs,
     text,
     texts,
 )
@@ -50,6 +51,12 @@ MAX_PARALLELISM: Final = _option(
     None,
     _maybe(integer(1, 1 << 15, "128")),
     "Number of key groups, fixed for the life of the state. Unset: 128, or more for a parallelism above 85.",
+)
+GLOBAL_JOB_PARAMETERS: Final = _option(
+    "pipeline.global-job-parameters",
+    dict[str, str](),
+    pairs("names and texts", "input:/data/in, limit:10"),
+    "What functions can ask for by `get_job_parameter`.",
 )
 AUTO_WATERMARK_INTERVAL: Final = _option(
     "pipeline.auto-watermark-interval", 200, duration(1, "200 ms"), "How often sources emit watermarks."
@@ -239,6 +246,12 @@ CREDITS_PER_CHANNEL: Final = _option(
     integer(1, 1 << 16, "4"),
     "Batches that may be under way in a channel before its receiver has taken one.",
 )
+ADAPTIVE_PARTITIONER: Final = _option(
+    "taskmanager.network.adaptive-partitioner.enabled",
+    False,
+    boolean(),
+    "Let rebalance and rescale prefer the receivers that have most room.",
+)
 TMP_DIRS: Final = _option(
     "io.tmp.dirs",
     (),
@@ -263,7 +276,7 @@ def describe_options() -> list[OptionRow]:
         OptionRow(
             option.key,
             "(unset)"
-            if option.default in (None, ()) and option.form.example != "infinite"
+            if option.default in (None, (), {}) and option.form.example != "infinite"
             else option.form.write(option.default),
             option.form.expected,
             environment_name(option.key),

@@ -13,7 +13,7 @@ import copy
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -23,6 +23,7 @@ from ..checkpoint.two_phase_commit import COMMITTABLES_STATE
 from ..core.batch import MAX_TIMESTAMP, CheckpointBarrier, RecordBatch, Watermark, WatermarkStatus
 from ..core.clock import ManualClock
 from ..core.types import KeyEncoder, TypeInformation
+from ..operators.accumulator_registry import AccumulatorRegistry, accumulator_results
 from ..operators.base import (
     FusibleOperator,
     KeyedSpec,
@@ -31,14 +32,17 @@ from ..operators.base import (
     OperatorSpec,
     RuntimeInfo,
     snapshot_of,
+    take_snapshot,
 )
 from ..operators.checkpointed import CheckpointedFunctions
+from ..operators.function_services import FunctionServices
+from ..operators.metrics import MetricGroup, MetricValue
 from ..operators.operator_state import OperatorStateStore
 from ..runtime.graph.fusion import FusedOperators
 from ..runtime.worker.processing_time import ProcessingTimeService
 from ..state.backend import BackendContext, KeyedStateBackend, StateTable, TableDescriptor
 from ..state.backends import BackendType, create_backend
-from ..state.handles import OperatorSnapshot
+from ..state.handles import ACCUMULATORS_STATE, OperatorSnapshot
 from ..state.key_groups import key_group_of, key_group_range, subtask_of_key_group
 
 W: TypeAlias = Watermark
@@ -90,6 +94,7 @@ class OperatorHarness:
         cache_entries: bound of the RocksDB backend's write-back cache.
         directory: an empty folder to work in; a temporary one by default.
         checkpointing: whether the job takes checkpoints.
+        job_parameters: the job's global parameters.
 
     Attributes:
         counters: by name, as the operator counted.
@@ -108,6 +113,7 @@ class OperatorHarness:
         cache_entries: int = 100_000,
         directory: Path | None = None,
         checkpointing: bool = True,
+        job_parameters: Mapping[str, str] | None = None,
         _restored: Sequence[OperatorSnapshot] = (),
         _before: OperatorHarness | None = None,
     ) -> None:
@@ -121,6 +127,7 @@ class OperatorHarness:
         self._parallelism = parallelism
         self._cache_entries = cache_entries
         self._checkpointing = checkpointing
+        self._job_parameters = dict(job_parameters or {})
         self._restored_id = None if _before is None else self.checkpoint_id
         self._folder: _Folder = _Folder(directory) if _before is None else _before._folder
         self._attempt: int = 0 if _before is None else _before._attempt + 1
@@ -173,6 +180,21 @@ class OperatorHarness:
     def results(self) -> list[Any]:
         """`output` without watermarks and statuses."""
         return [entry for entry in self.output if not isinstance(entry, Watermark | WatermarkStatus)]
+
+    @property
+    def accumulators(self) -> dict[str, Any]:
+        """Results of the accumulators, merged over all subtasks."""
+        return accumulator_results(
+            report for services in self._all_services() for report in services.accumulators.reports()
+        )
+
+    @property
+    def metrics(self) -> list[dict[str, MetricValue]]:
+        """The functions' own metrics, by subtask."""
+        return [services.metrics.values() for services in self._all_services()]
+
+    def _all_services(self) -> list[FunctionServices]:
+        return [operator.services for operator in self.operators if operator.services is not None]
 
     # ---- input
 
@@ -246,7 +268,7 @@ class OperatorHarness:
         barrier = CheckpointBarrier(self.checkpoint_id, self.clock.now_ms())
         for operator, functions in zip(self.operators, self._functions, strict=True):
             operator.flush()
-            parts = functions.snapshot(operator.snapshot(self.checkpoint_id), barrier)
+            parts = functions.snapshot(take_snapshot(operator, self.checkpoint_id), barrier)
             if parts is None:
                 snapshots.append(OperatorSnapshot())
                 continue
@@ -284,6 +306,7 @@ class OperatorHarness:
             parallelism=parallelism or self._parallelism,
             cache_entries=self._cache_entries,
             checkpointing=self._checkpointing,
+            job_parameters=self._job_parameters,
             _restored=snapshots,
             _before=self,
         )
@@ -338,6 +361,7 @@ class OperatorHarness:
                 restored_checkpoint_id=self._restored_id,
                 auto_watermark_interval_ms=200,
                 checkpointing=self._checkpointing,
+                services=self._services(share),
             ),
             output=self._collector,
             processing_time=self._time,
@@ -350,6 +374,14 @@ class OperatorHarness:
             send_to_client=send_to_client,
             restored_committables=share.lists.get(COMMITTABLES_STATE, ()),
             all_committables=whole.get(COMMITTABLES_STATE, ()),
+        )
+
+    def _services(self, share: OperatorSnapshot) -> FunctionServices:
+        added_up = share.lists.get(ACCUMULATORS_STATE, ())
+        return FunctionServices(
+            AccumulatorRegistry(self.spec.kind, added_up, is_restored=self._restored_id is not None),
+            MetricGroup(self.clock),
+            self._job_parameters,
         )
 
     def _open_backend(self, subtask: int, share: OperatorSnapshot) -> KeyedStateBackend:

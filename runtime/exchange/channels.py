@@ -32,6 +32,10 @@ class OutputChannel(Protocol):
         """Whether the receiver has room for another batch."""
 
     @property
+    def credit(self) -> int:
+        """For how many batches the receiver has room; 0 or less: for none."""
+
+    @property
     def is_local(self) -> bool:
         """Within the process: batches are handed over by reference."""
 
@@ -112,6 +116,10 @@ class LocalOutputChannel:
     def has_room(self) -> bool:
         return self._input.queued_batches < self._capacity
 
+    @property
+    def credit(self) -> int:
+        return self._capacity - self._input.queued_batches
+
 
 class RemoteOutputChannel:
     """To a subtask of another worker, over the connection to that worker."""
@@ -152,3 +160,7 @@ class RemoteOutputChannel:
     @property
     def has_room(self) -> bool:
         return self._credit > 0
+
+    @property
+    def credit(self) -> int:
+        return self._credit - len(self._waiting)

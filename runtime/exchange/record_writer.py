@@ -8,12 +8,24 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Any, Final
 
 from ...core.batch import ControlElement, PartialBatch, RecordBatch
 from ...core.types import KeyEncoder
+from ...operators.user_function import UserFunction
 from ...state.key_groups import key_group_of, subtask_of_key_group
-from ..graph.stream_graph import Broadcast, Forward, Hash, Partitioner, Rebalance
+from ..graph.stream_graph import (
+    Broadcast,
+    Custom,
+    Forward,
+    Global,
+    Hash,
+    Partitioner,
+    Rebalance,
+    Rescale,
+    Shuffle,
+)
 from .channels import OutputChannel
 
 _MAX_CACHED_KEYS: Final = 200_000
@@ -25,11 +37,14 @@ class RecordWriter(ABC):
     Attributes:
         name: for messages; set by whoever builds the chain: of the operator whose results are written.
         records_out: records and partial aggregates written so far.
+        buffer_timeout_ms: how long a batch may wait to fill, where this exchange has a time of its own; set by whoever
+            builds the chain.
     """
 
     name = ""
 
     def __init__(self, channels: Sequence[OutputChannel], batch_size: int) -> None:
+        self.buffer_timeout_ms: int | None = None
         self._channels = tuple(channels)
         self._batch_size = batch_size
         self.records_out = 0
@@ -54,17 +69,28 @@ class RecordWriter(ABC):
 
 
 def make_record_writer(
-    partitioner: Partitioner, channels: Sequence[OutputChannel], max_parallelism: int, batch_size: int
+    partitioner: Partitioner,
+    channels: Sequence[OutputChannel],
+    max_parallelism: int,
+    batch_size: int,
+    *,
+    random: Random | None = None,
 ) -> RecordWriter:
-    """The writer for an exchange. `max_parallelism` is the target's."""
+    """The writer for an exchange. `max_parallelism` is the target's; `random` makes the choices of a shuffle."""
+    if isinstance(partitioner, Custom):
+        return _CustomWriter(channels, batch_size, partitioner)
     if len(channels) == 1:
         return _SingleChannelWriter(channels, batch_size)
     match partitioner:
         case Hash(key_selector=key_selector, key_type=key_type):
             router = KeyRouter(KeyEncoder(key_type).encode, max_parallelism, len(channels))
             return _HashWriter(channels, batch_size, key_selector, router)
-        case Rebalance():
-            return _RebalanceWriter(channels, batch_size)
+        case Rebalance(adaptive=adaptive) | Rescale(adaptive=adaptive):
+            return (_AdaptiveWriter if adaptive else _RebalanceWriter)(channels, batch_size)
+        case Shuffle():
+            return _ShuffleWriter(channels, batch_size, random or Random(0))
+        case Global():
+            return _GlobalWriter(channels, batch_size)
         case Broadcast():
             return _BroadcastWriter(channels, batch_size)
         case Forward():
@@ -148,6 +174,95 @@ class _RebalanceWriter(_HoldingWriter):
             if batch.timestamps is not None:
                 held.timestamps += batch.timestamps[first::count]
         self._next = (self._next + len(batch.values)) % count
+        self._send_full()
+
+
+class _AdaptiveWriter(_HoldingWriter):
+    """As rebalance, over the channels with the most credit when a batch comes: a slow receiver gets fewer records.
+
+    Source: FLIP-339 (adaptive partition selection), by credit instead of backlog.
+    """
+
+    def __init__(self, channels: Sequence[OutputChannel], batch_size: int) -> None:
+        super().__init__(channels, batch_size)
+        self._next = 0
+
+    def emit(self, batch: RecordBatch) -> None:
+        self._prepare(batch)
+        rooms = [held.channel.credit for held in self._held]
+        most = max(rooms)
+        chosen = [held for held, room in zip(self._held, rooms, strict=True) if room == most]
+        count = len(chosen)
+        for index, held in enumerate(chosen):
+            first = (index - self._next) % count
+            held.values += batch.values[first::count]
+            if batch.timestamps is not None:
+                held.timestamps += batch.timestamps[first::count]
+        self._next = (self._next + len(batch.values)) % len(self._held)
+        self._send_full()
+
+    @property
+    def has_room(self) -> bool:
+        return any(channel.has_room for channel in self._channels)
+
+
+class _ShuffleWriter(_HoldingWriter):
+    """Record by record at random. On replay a record may take another channel."""
+
+    def __init__(self, channels: Sequence[OutputChannel], batch_size: int, random: Random) -> None:
+        super().__init__(channels, batch_size)
+        self._random = random
+
+    def emit(self, batch: RecordBatch) -> None:
+        self._prepare(batch)
+        chosen = self._random.choices(self._held, k=len(batch.values))
+        for held, value in zip(chosen, batch.values, strict=True):
+            held.values.append(value)
+        if batch.timestamps is not None:
+            for held, timestamp in zip(chosen, batch.timestamps, strict=True):
+                held.timestamps.append(timestamp)
+        self._send_full()
+
+
+class _GlobalWriter(_SingleChannelWriter):
+    """The first channel takes all records; control elements go to every one."""
+
+    @property
+    def has_room(self) -> bool:
+        return self._channels[0].has_room
+
+
+class _CustomWriter(_HoldingWriter):
+    """Where the user's partitioner says.
+
+    Raises:
+        ValueError: it names no channel; the failure names the operator and the record.
+    """
+
+    def __init__(self, channels: Sequence[OutputChannel], batch_size: int, partitioner: Custom) -> None:
+        super().__init__(channels, batch_size)
+        self._partitioner = partitioner
+        self._partition: Callable[[Any, int], int] = UserFunction(partitioner.function, "partition").call
+
+    def emit(self, batch: RecordBatch) -> None:
+        self._prepare(batch)
+        key_of, partition, count = self._partitioner.key_selector, self._partition, len(self._held)
+        push = {index: held.values.append for index, held in enumerate(self._held)}
+        chosen = []
+        for value in batch.values:
+            key = key_of(value)
+            index = partition(key, count)
+            if index not in push:
+                message = (
+                    f"the partitioner returned {index!r} for the key {key!r};"
+                    f" it must be one of the {count} channels, an int from 0 to {count - 1}"
+                )
+                raise ValueError(message)
+            push[index](value)
+            chosen.append(index)
+        if batch.timestamps is not None:
+            for index, timestamp in zip(chosen, batch.timestamps, strict=True):
+                self._held[index].timestamps.append(timestamp)
         self._send_full()
 
 

@@ -167,6 +167,7 @@ def _exchanges(
                 side_output=edge.side_output,
                 record_type=edge.record_type if edge.record_type is not None else source.output_type,
                 input_id=edge.input_id,
+                buffer_timeout_ms=source.buffer_timeout_ms,
             )
         )
     return tuple(exchanges)

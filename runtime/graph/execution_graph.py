@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...core.ids import SubtaskId, WorkerId, subtask_id
 from .job_graph import JobEdge, JobGraph, JobVertex
-from .stream_graph import Forward
+from .stream_graph import Forward, Rescale
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,31 @@ def _channels(job: JobGraph, subtasks: tuple[Subtask, ...]) -> Iterator[Channel]
     channel_id = 0
     for edge in job.edges:
         for source in copies[edge.source]:
-            targets = copies[edge.target]
+            targets: Sequence[Subtask] = copies[edge.target]
             if isinstance(edge.partitioner, Forward):
                 targets = [targets[source.index]]
+            elif isinstance(edge.partitioner, Rescale):
+                targets = [
+                    targets[i] for i in rescaled_targets(source.index, len(copies[edge.source]), len(targets))
+                ]
             for target in targets:
                 yield Channel(channel_id, edge, source, target)
                 channel_id += 1
+
+
+def rescaled_targets(source: int, sources: int, targets: int) -> range:
+    """The subtasks of `targets` that subtask `source` of `sources` sends to: as even a share as there is, in ranges.
+
+    Of the two sides, each subtask of the smaller one meets several of the larger one, and each of those meets one. So where
+    slots are shared, records stay on their worker as far as the numbers allow.
+
+    >>> [list(rescaled_targets(source, 2, 5)) for source in range(2)]
+    [[0, 1, 2], [3, 4]]
+    >>> [list(rescaled_targets(source, 5, 2)) for source in range(5)]
+    [[0], [0], [1], [1], [1]]
+    """
+    if sources < targets:
+        return range(-(-source * targets // sources), -(-(source + 1) * targets // sources))
+    # The target whose range of sources, from target * sources // targets on, holds this one.
+    target = ((source + 1) * targets - 1) // sources
+    return range(target, target + 1)

@@ -56,6 +56,7 @@ class JobEdge:
         source_operator: index in the source vertex's chain.
         record_type: decides the encoding between processes.
         input_id: which input of the head it is, 1 or 2.
+        buffer_timeout_ms: as in `StreamNode`.
     """
 
     index: int
@@ -66,6 +67,7 @@ class JobEdge:
     side_output: str | None
     record_type: TypeInformation[Any]
     input_id: int = 1
+    buffer_timeout_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

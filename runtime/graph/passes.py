@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 from ...core.errors import JobDefinitionError
 from ...operators.base import PreAggregatable
 from ...state.key_groups import UPPER_BOUND_MAX_PARALLELISM
-from .stream_graph import Forward, Hash, Rebalance, StreamEdge, StreamGraph, StreamNode
+from .stream_graph import Forward, Hash, Rebalance, Rescale, StreamEdge, StreamGraph, StreamNode
 
 DEFAULT_SLOT_SHARING_GROUP: Final = "default"
 
@@ -28,18 +28,25 @@ def check_program(graph: StreamGraph) -> StreamGraph:
             where=f"job '{graph.settings.name}'",
             fix="read a source with from_source or from_collection, and end the stream with sink_to or print",
         )
-    seen: dict[str, StreamNode] = {}
+    _check_distinct("uid", [(node.uid, node) for node in graph.nodes])
+    _check_distinct("uid hash", [(node.uid_hash, node) for node in graph.nodes])
     for node in graph.nodes:
-        if node.uid is not None:
-            if node.uid in seen:
-                raise JobDefinitionError(
-                    f"the uid '{node.uid}' is given to two operators, so their state could not be told apart",
-                    where=f"{describe(seen[node.uid])}, and {describe(node)}",
-                    fix="give each operator a uid of its own",
-                )
-            seen[node.uid] = node
         _check_bounds(node, graph)
     return graph
+
+
+def _check_distinct(what: str, given: Sequence[tuple[str | None, StreamNode]]) -> None:
+    seen: dict[str, StreamNode] = {}
+    for value, node in given:
+        if value is None:
+            continue
+        if value in seen:
+            raise JobDefinitionError(
+                f"the {what} '{value}' is given to two operators, so their state could not be told apart",
+                where=f"{describe(seen[value])}, and {describe(node)}",
+                fix=f"give each operator a {what} of its own",
+            )
+        seen[value] = node
 
 
 def _check_bounds(node: StreamNode, graph: StreamGraph) -> None:
@@ -54,7 +61,7 @@ def _check_bounds(node: StreamNode, graph: StreamGraph) -> None:
 
 
 def assign_operator_ids(graph: StreamGraph) -> StreamGraph:
-    """Give every operator its stable id: of the `uid`, else of what it is and what it reads.
+    """Give every operator its stable id: the hash set for it, else of the `uid`, else of what it is and what it reads.
 
     INVARIANT G1: ids depend neither on names, parallelism, chaining and the passes that follow, nor on node ids, so that a
     checkpoint fits the same program whichever way it is run.
@@ -64,7 +71,9 @@ def assign_operator_ids(graph: StreamGraph) -> StreamGraph:
     siblings: Counter[str] = Counter()
     nodes = []
     for node in graph.nodes:
-        if node.uid is not None:
+        if node.uid_hash is not None:
+            operator_id = node.uid_hash
+        elif node.uid is not None:
             operator_id = _digest("uid", node.uid)
         else:
             inputs = [_input_text(edge, ids) for edge in graph.inputs_of(node.node_id)]
@@ -118,10 +127,16 @@ def choose_partitioners(graph: StreamGraph) -> StreamGraph:
         JobDefinitionError: `forward()` was asked for where the parallelism changes.
     """
     nodes = graph.by_id()
-    return replace(
-        graph,
-        edges=tuple(_with_partitioner(edge, nodes[edge.source], nodes[edge.target]) for edge in graph.edges),
-    )
+    edges = (_with_partitioner(edge, nodes[edge.source], nodes[edge.target]) for edge in graph.edges)
+    if graph.settings.adaptive_partitioner:
+        edges = (_made_adaptive(edge) for edge in edges)
+    return replace(graph, edges=tuple(edges))
+
+
+def _made_adaptive(edge: StreamEdge) -> StreamEdge:
+    if isinstance(edge.partitioner, Rebalance | Rescale):
+        return replace(edge, partitioner=replace(edge.partitioner, adaptive=True))
+    return edge
 
 
 def _with_partitioner(edge: StreamEdge, source: StreamNode, target: StreamNode) -> StreamEdge:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from ...connectors.base import Source
 from ...core.types import TypeInformation
@@ -21,9 +21,32 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Rebalance:
-    """Batches round-robin over all subtasks."""
+    """Record by record round-robin over all subtasks; `adaptive`: over those that have most room just now."""
 
+    adaptive: bool = False
     name = "REBALANCE"
+
+
+@dataclass(frozen=True, slots=True)
+class Rescale:
+    """As `Rebalance`, over a few subtasks near by: each one has channels to its share of the others alone."""
+
+    adaptive: bool = False
+    name = "RESCALE"
+
+
+@dataclass(frozen=True, slots=True)
+class Shuffle:
+    """Each record to a subtask that chance picks."""
+
+    name = "SHUFFLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Global:
+    """Every record to the first subtask."""
+
+    name = "GLOBAL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +65,20 @@ class Hash:
     name = "HASH"
 
 
-Partitioner: TypeAlias = Forward | Rebalance | Broadcast | Hash
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """To the subtask that the user's `function` names: an object with a method `partition`, or a callable; it is given the
+    record's key and the number of subtasks."""
+
+    function: Any
+    key_selector: Callable[[Any], Any]
+    name = "CUSTOM"
+
+
+Partitioner: TypeAlias = Forward | Rebalance | Rescale | Shuffle | Global | Broadcast | Hash | Custom
+
+
+NO_BUFFER_TIMEOUT: Final = -1
 
 
 class ChainingStrategy(Enum):
@@ -63,6 +99,8 @@ class StreamNode:
         parallelism: None until the pass `infer_parallelism` has run.
         defined_at: "file:line" of the user's call, for error messages.
         operator_id: "" until the pass `assign_operator_ids` has run.
+        uid_hash: becomes the operator id as it is.
+        buffer_timeout_ms: of the exchanges behind it; NO_BUFFER_TIMEOUT: batches leave when full; None: the job's.
     """
 
     node_id: int
@@ -78,6 +116,8 @@ class StreamNode:
     defined_at: str = ""
     operator_id: str = ""
     description: str = ""
+    uid_hash: str | None = None
+    buffer_timeout_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +146,7 @@ class JobSettings:
     max_parallelism: int | None = None
     chaining_enabled: bool = True
     local_aggregation: bool = True
+    adaptive_partitioner: bool = False
 
 
 @dataclass(frozen=True, slots=True)

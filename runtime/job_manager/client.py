@@ -14,6 +14,7 @@ from ...core.clock import Clock, SystemClock
 from ...core.configuration import Configuration, options
 from ...core.errors import JobCancelledError, JobExecutionError
 from ...core.ids import JobId
+from ...operators.accumulator_registry import accumulator_results
 from ..graph.job_graph import JobGraph
 from .cluster import Cluster
 from .job_master import JobMaster, JobRun
@@ -44,9 +45,20 @@ class JobExecutionResult:
         """Milliseconds."""
         return self.net_runtime_ms
 
+    def get_accumulator_result(self, accumulator_name: str) -> Any:
+        """The result of an accumulator over all subtasks, each record counted once, also after restarts with checkpoints.
+
+        Returns:
+            None if there is no accumulator of this name.
+
+        Raises:
+            JobDefinitionError: accumulators of one name are of different kinds.
+        """
+        return self.get_all_accumulator_results().get(accumulator_name)
+
     def get_all_accumulator_results(self) -> dict[str, Any]:
-        """Nothing: counters are in `statistics`."""
-        return {}
+        """The results of all accumulators by name. Raises as `get_accumulator_result`."""
+        return accumulator_results(self.statistics.accumulators)
 
     def is_job_execution_result(self) -> bool:
         """True: there is a result."""
@@ -125,6 +137,12 @@ class JobClient:
         """The status now, as a future that is done (as PyFlink has it); `status` is the plain value."""
         future: Future[JobStatus] = Future()
         future.set_result(self.status)
+        return future
+
+    def get_accumulators(self) -> Future[dict[str, Any]]:
+        """The results of all accumulators as they are now, at most half a second old, as a future that is done."""
+        future: Future[dict[str, Any]] = Future()
+        future.set_result(accumulator_results(self.statistics().accumulators))
         return future
 
     def cancel(self) -> Future[None]:

@@ -190,6 +190,7 @@ class JobMaster:
             checkpoints=None if checkpoints is None else checkpoints.statistics(),
             latest_checkpoint=None if checkpoints is None else checkpoints.latest_path,
             last_failure=self._last_failure,
+            accumulators=self._counters.accumulators(),
         )
 
     # ---- what happens -------------------------------------------------------------------------------------------------

@@ -6,19 +6,23 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from ...checkpoint.storage import CheckpointStorage
 from ...core.clock import Clock
 from ...core.ids import SubtaskId, WorkerId
 from ...core.workdir import remove_tree
+from ...operators.accumulator_registry import AccumulatorRegistry
 from ...operators.base import Operator, OperatorContext, RuntimeInfo
 from ...operators.checkpointed import CheckpointedFunctions
+from ...operators.function_services import FunctionServices
+from ...operators.metrics import MetricGroup
 from ...operators.operator_state import OperatorStateStore
 from ...operators.window import WindowSpec
 from ...state.backend import BackendContext, KeyedStateBackend
 from ...state.backends import create_backend
-from ...state.handles import FileRef, OperatorSnapshot
+from ...state.handles import ACCUMULATORS_STATE, FileRef, OperatorSnapshot
 from ...state.key_groups import key_group_range
 from ..exchange.channels import InputChannel, OutputChannel
 from ..exchange.codec import BatchCodec
@@ -30,7 +34,7 @@ from ..graph.job_graph import ChainedOperator, JobEdge
 from ..messages import ClientData, DeployTasks, OperatorRestore, SplitRequested
 from .background import Background
 from .chain import build_chain
-from .pacing import Pace, PacedLocalChannel, PacedRemoteChannel
+from .pacing import FastestPace, Pace, PacedLocalChannel, PacedRemoteChannel
 from .processing_time import ProcessingTimeService
 from .settings import WorkerSettings
 from .source_task import SourceTask
@@ -73,7 +77,7 @@ class Attempt:
         self._services = services
         self._inputs: dict[SubtaskId, list[TaskInput]] = defaultdict(list)
         self._outputs: dict[tuple[SubtaskId, int], list[OutputChannel]] = defaultdict(list)
-        self._paces: dict[SubtaskId, list[Pace]] = defaultdict(list)
+        self._paces: dict[SubtaskId, dict[int, list[Pace]]] = defaultdict(lambda: defaultdict(list))
         self._local_dir = services.local_dir / f"attempt-{deploy.attempt}"
 
     def build(self) -> None:
@@ -83,7 +87,7 @@ class Attempt:
         for subtask in self.graph.on_worker(self._services.worker):
             self.current = subtask
             task = self._make_task(subtask)
-            task.paces = tuple(self._paces[subtask.subtask_id])
+            task.paces = self._paces_of(subtask)
             self.tasks.append(task)
 
     def open(self) -> None:
@@ -156,7 +160,7 @@ class Attempt:
             if channel.is_local:
                 output = PacedLocalChannel(received, room, pace)
                 self._outputs[channel.source.subtask_id, channel.edge.index].append(output)
-                self._paces[channel.source.subtask_id].append(pace)
+                self._paces[channel.source.subtask_id][channel.edge.index].append(pace)
             else:
                 peers.inputs[channel.channel_id] = received
         else:
@@ -164,7 +168,15 @@ class Attempt:
             output = PacedRemoteChannel(channel.channel_id, codec, sender, room, pace)
             peers.outputs[channel.channel_id] = output
             self._outputs[channel.source.subtask_id, channel.edge.index].append(output)
-            self._paces[channel.source.subtask_id].append(pace)
+            self._paces[channel.source.subtask_id][channel.edge.index].append(pace)
+
+    def _paces_of(self, subtask: Subtask) -> tuple[Pace | FastestPace, ...]:
+        """What limits the subtask: each channel on its own, but where records go to whichever has room, these together."""
+        found: list[Pace | FastestPace] = []
+        for index, paces in self._paces[subtask.subtask_id].items():
+            adaptive = getattr(self.graph.job.edges[index].partitioner, "adaptive", False)
+            found += [FastestPace(paces)] if adaptive else paces
+        return tuple(found)
 
     def _codec(self, edge: JobEdge) -> BatchCodec:
         consumer = self.graph.job.vertices[edge.target].operators[0].operator
@@ -181,7 +193,9 @@ class Attempt:
                 self._outputs[subtask.subtask_id, edge.index],
                 job.vertices[edge.target].max_parallelism,
                 settings.batch_size,
+                random=Random(f"{edge.index} {subtask.index}"),
             )
+            writer.buffer_timeout_ms = edge.buffer_timeout_ms
             writers[edge.source_operator, edge.side_output].append(writer)
         chain = build_chain(subtask.vertex.operators, writers)
         all_writers = [writer for edge_writers in writers.values() for writer in edge_writers]
@@ -237,6 +251,7 @@ class Attempt:
                 restored_checkpoint_id=deploy.restored_checkpoint_id,
                 auto_watermark_interval_ms=self.settings.auto_watermark_interval_ms,
                 checkpointing=self.settings.checkpointing,
+                services=self._function_services(description, restore),
             ),
             output=task.chain.outputs[task.chain.operators.index(operator)],
             processing_time=services.time,
@@ -251,6 +266,15 @@ class Attempt:
             restored_committables=restore.committables,
             all_committables=restore.all_committables,
             operator_state=OperatorStateStore(restore.snapshot.lists),
+        )
+
+    def _function_services(self, description: ChainedOperator, restore: OperatorRestore) -> FunctionServices:
+        added_up = restore.snapshot.lists.get(ACCUMULATORS_STATE, ())
+        is_restored = self._deploy.restored_checkpoint_id is not None
+        return FunctionServices(
+            AccumulatorRegistry(description.name, added_up, is_restored=is_restored),
+            MetricGroup(self._services.clock),
+            self.settings.job_parameters,
         )
 
     def _open_backend(

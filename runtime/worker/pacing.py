@@ -8,6 +8,7 @@ Source: FLIP-183 (buffer debloating), with the sender as the one that measures.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from ...core.batch import RecordBatch
@@ -68,6 +69,21 @@ class Pace:
         return self._most if self._window == self._most else self._window - self._records
 
 
+class FastestPace:
+    """The paces of channels one of which is chosen for each record: the one with most room counts."""
+
+    def __init__(self, paces: Sequence[Pace]) -> None:
+        self._paces = tuple(paces)
+
+    @property
+    def is_narrow(self) -> bool:
+        return any(pace.is_narrow for pace in self._paces)
+
+    @property
+    def room(self) -> int:
+        return max(pace.room for pace in self._paces)
+
+
 class PacedLocalChannel(LocalOutputChannel):
     """To a subtask in the same process."""
 
@@ -87,6 +103,10 @@ class PacedLocalChannel(LocalOutputChannel):
         while self._pace.batches > self._queue.queued_batches:
             self._pace.taken()
         return super().has_room and self._pace.room > 0
+
+    @property
+    def credit(self) -> int:
+        return super().credit if self.has_room else 0
 
 
 class PacedRemoteChannel(RemoteOutputChannel):
@@ -117,3 +137,7 @@ class PacedRemoteChannel(RemoteOutputChannel):
     @property
     def has_room(self) -> bool:
         return super().has_room and self._pace.room > 0
+
+    @property
+    def credit(self) -> int:
+        return super().credit if self.has_room else 0

@@ -21,6 +21,7 @@ class WorkerSettings:
     checkpointing: bool
     backend: BackendType
     cache_entries: int
+    job_parameters: Mapping[str, str]
 
     @staticmethod
     def of(keys: Mapping[str, str]) -> WorkerSettings:
@@ -36,4 +37,5 @@ class WorkerSettings:
             checkpointing=get(options.CHECKPOINTING_INTERVAL) is not None,
             backend=get(options.STATE_BACKEND),
             cache_entries=get(options.ROCKSDB_CACHE_ENTRIES),
+            job_parameters=get(options.GLOBAL_JOB_PARAMETERS),
         )

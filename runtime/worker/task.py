@@ -22,15 +22,16 @@ from ...core.batch import (
 )
 from ...core.clock import Clock
 from ...core.errors import ProtocolViolation
-from ...operators.base import OperatorSnapshotParts, TwoInputOperator
+from ...operators.base import OperatorSnapshotParts, TwoInputOperator, take_snapshot
 from ..exchange.channels import InputChannel
 from ..exchange.record_writer import RecordWriter
 from ..graph.execution_graph import Subtask
 from .alignment import BarrierAligner
 from .chain import Chain
-from .pacing import Pace
+from .pacing import FastestPace, Pace
 from .watermark_valve import WatermarkValve
 
+_NEVER_MS: Final = 1 << 62
 _SLOW_STEP_MS: Final = 20
 _QUICK_STEP_MS: Final = 5
 _FIRST_STEP_RECORDS: Final = 16
@@ -71,6 +72,7 @@ class Task(ABC):
 
     Attributes:
         paces: of the channels behind `writers`.
+        next_flush_ms: monotonic time at which what is held back has waited long enough.
         retry_at_ms: monotonic time before which another `step` is pointless, if nothing else happens; None: no such time.
     """
 
@@ -86,7 +88,8 @@ class Task(ABC):
         self.subtask = subtask
         self.chain = chain
         self.writers = tuple(writers)
-        self.paces: Sequence[Pace] = ()
+        self.paces: Sequence[Pace | FastestPace] = ()
+        self.next_flush_ms = 0
         self.records_in = 0
         self.ended = False
         self.retry_at_ms: int | None = None
@@ -154,6 +157,15 @@ class Task(ABC):
         elif took_ms < _QUICK_STEP_MS and produced <= self._batch_size and self._quantum < self._batch_size:
             self._quantum = min(self._batch_size, self._quantum * 2)
 
+    def schedule_flush(self, now_ms: int, job_timeout_ms: int) -> None:
+        """`next_flush_ms` from now on: after the shortest buffer timeout of its exchanges, never if none has one."""
+        timeouts = [
+            job_timeout_ms if writer.buffer_timeout_ms is None else writer.buffer_timeout_ms
+            for writer in self.writers
+        ]
+        least = min((timeout for timeout in timeouts or [job_timeout_ms] if timeout >= 0), default=None)
+        self.next_flush_ms = _NEVER_MS if least is None else now_ms + least
+
     def flush(self) -> None:
         """Send on everything held back in operators and writers."""
         for operator in self.chain.operators:
@@ -182,7 +194,7 @@ class Task(ABC):
             operator.flush()
         parts: dict[str, OperatorSnapshotParts] = {}
         for description, operator in zip(self.chain.descriptions, self.chain.operators, strict=True):
-            part = operator.snapshot(barrier.checkpoint_id)
+            part = take_snapshot(operator, barrier.checkpoint_id)
             operator_state = self.chain.operator_state.get(description.operator_id)
             if operator_state is not None:
                 part = operator_state.snapshot(part, barrier)

@@ -108,7 +108,6 @@ class Worker:
         self._failed = False
         self._finishing: FinishTasks | None = None
         self._snapshots = SnapshotUploads(self._uploads, clock, self._answer_coordinator)
-        self._next_flush_ms = 0
         self._next_statistics_ms = 0
         self._flushed = True
 
@@ -184,17 +183,13 @@ class Worker:
         if attempt is None or self._failed:
             return
         now = self._clock.monotonic_ms()
-        if busy:
-            self._flushed = False
-            if now < self._next_flush_ms:
-                return
-        elif self._flushed:
+        if not busy and self._flushed:
             return
         for task in self._tasks:
-            if self._runs():
+            if self._runs() and (not busy or now >= task.next_flush_ms):
                 self._guarded(task.flush, task.subtask)
-        self._flushed = True
-        self._next_flush_ms = now + attempt.settings.buffer_timeout_ms
+                task.schedule_flush(now, attempt.settings.buffer_timeout_ms)
+        self._flushed = not busy
 
     def _guarded(self, action: Callable[[], object], subtask: Subtask | None = None) -> bool:
         """Run what may raise a user's or connector's exception; the task (or the first one) then fails."""
@@ -298,7 +293,9 @@ class Worker:
             op.has_pending_work() for task in self._tasks for op in task.chain.operators
         ):
             return
-        self._send_statistics()
+        self._guarded(self._send_statistics)
+        if self._failed:
+            return
         errors = self._end_attempt()
         if errors:
             self._attempt = attempt
@@ -377,7 +374,7 @@ class Worker:
             now = self._clock.monotonic_ms()
             if now >= self._next_statistics_ms:
                 self._next_statistics_ms = now + _STATISTICS_EVERY_MS
-                self._send_statistics()
+                self._guarded(self._send_statistics)
 
     def _send_statistics(self) -> None:
         attempt = self._attempt
@@ -388,10 +385,13 @@ class Worker:
 
 
 def _statistics_of(task: Task, attempt: Attempt) -> TaskStatistics:
+    services = {id_: op.services for id_, op in task.chain.by_id().items() if op.services is not None}
     return TaskStatistics(
         subtask=task.subtask.subtask_id,
         records_in=task.records_in,
         records_out=sum(writer.records_out for writer in task.writers),
         watermark=task.watermark,
         counters=dict(attempt.counters[task.subtask.subtask_id]),
+        metrics={id_: values for id_, found in services.items() if (values := found.metrics.values())},
+        accumulators=[report for found in services.values() for report in found.accumulators.reports()],
     )

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from operator import itemgetter
+from random import Random
 from string import ascii_lowercase
 
 import pytest
@@ -14,7 +15,16 @@ from hypothesis import strategies as st
 from millstream.core.batch import EndOfInput, PartialBatch, RecordBatch, Watermark
 from millstream.core.types import GENERIC, InvalidKeyError, KeyEncoder, Types
 from millstream.runtime.exchange.record_writer import KeyRouter, make_record_writer
-from millstream.runtime.graph.stream_graph import Broadcast, Forward, Hash, Rebalance
+from millstream.runtime.graph.stream_graph import (
+    Broadcast,
+    Custom,
+    Forward,
+    Global,
+    Hash,
+    Rebalance,
+    Rescale,
+    Shuffle,
+)
 
 BATCH = 4
 identity = lambda value: value
@@ -25,8 +35,12 @@ class Channel:
 
     def __init__(self, *, is_local: bool = False) -> None:
         self.is_local = is_local
-        self.has_room = True
+        self.credit = 4
         self.sent: list = []
+
+    @property
+    def has_room(self) -> bool:
+        return self.credit > 0
 
     def send(self, batch: RecordBatch) -> None:
         self.sent.append(batch)
@@ -51,7 +65,17 @@ def writer_to(partitioner, count=3, *, is_local=False):
 
 
 BY_VALUE = Hash(identity, GENERIC)
-PARTITIONERS = [BY_VALUE, Rebalance(), Broadcast(), Forward()]
+PARTITIONERS = [
+    BY_VALUE,
+    Rebalance(),
+    Rebalance(adaptive=True),
+    Rescale(),
+    Shuffle(),
+    Global(),
+    Custom(lambda key, count: key % count, lambda tagged: tagged[0]),
+    Broadcast(),
+    Forward(),
+]
 batches = st.lists(
     st.tuples(st.lists(st.integers(0, 30), max_size=15), st.booleans(), st.booleans()), max_size=8
 )
@@ -167,7 +191,7 @@ def test_large_batches_travel_in_pieces() -> None:
 def test_a_full_channel_stops_the_whole_task() -> None:
     writer, channels = writer_to(BY_VALUE)
     assert writer.has_room
-    channels[1].has_room = False
+    channels[1].credit = 0
     assert not writer.has_room
 
 
@@ -216,3 +240,69 @@ def test_routes_are_the_same_in_every_process() -> None:
         found.append(json.loads(result.stdout))
     assert found[0] == found[1] == found[2]
     assert len(set(found[0])) > 5
+
+
+def test_a_shuffle_uses_every_channel_and_the_same_ones_for_the_same_seed() -> None:
+    def shuffled(seed):
+        channels = [Channel() for _ in range(3)]
+        writer = make_record_writer(Shuffle(), channels, 128, BATCH, random=Random(seed))
+        writer.emit(RecordBatch(list(range(300)), list(range(300))))
+        writer.flush()
+        return [channel.rows for channel in channels]
+
+    rows = shuffled("0 1")
+    assert all(60 < len(part) < 140 for part in rows)
+    assert all(value == timestamp for part in rows for value, timestamp in part)
+    assert shuffled("0 1") == rows != shuffled("0 2")
+
+
+def test_global_sends_records_to_the_first_channel_and_control_elements_to_all() -> None:
+    writer, channels = writer_to(Global())
+    writer.emit(RecordBatch([1, 2]))
+    writer.broadcast(Watermark(3))
+    assert [channel.rows for channel in channels] == [[(1, None), (2, None)], [], []]
+    assert all(channel.sent[-1] == Watermark(3) for channel in channels)
+    channels[1].credit = 0
+    assert writer.has_room
+    channels[0].credit = 0
+    assert not writer.has_room
+
+
+def test_an_adaptive_rebalance_spreads_over_the_channels_with_most_credit_and_waits_only_for_the_last_one() -> (
+    None
+):
+    writer, channels = writer_to(Rebalance(adaptive=True))
+    writer.emit(RecordBatch([0, 1, 2]))
+    channels[1].credit = 1
+    writer.emit(RecordBatch([3, 4, 5, 6]))
+    channels[0].credit = 0
+    writer.emit(RecordBatch([7], [7]))
+    writer.flush()
+    assert [len(channel.rows) for channel in channels] == [3, 1, 4]
+    assert channels[2].rows[-1] == (7, 7)
+    assert writer.has_room
+    for channel in channels:
+        channel.credit = 0
+    assert not writer.has_room
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_custom_partitioner_decides_for_each_key(count) -> None:
+    asked = []
+
+    def last_but(key, partitions):
+        asked.append((key, partitions))
+        return partitions - 1
+
+    writer, channels = writer_to(Custom(last_but, itemgetter(0)), count)
+    writer.emit(RecordBatch([("a", 1), ("b", 2)], [1, 2]))
+    writer.flush()
+    assert asked == [("a", count), ("b", count)]
+    assert channels[-1].rows == [(("a", 1), 1), (("b", 2), 2)]
+
+
+@pytest.mark.parametrize("answer", [-1, 3, None, "0"])
+def test_a_custom_partitioner_that_names_no_channel_is_an_error(answer) -> None:
+    writer, _ = writer_to(Custom(lambda key, count: answer, identity))
+    with pytest.raises(ValueError, match=r"returned .* for the key 'k'.* from 0 to 2"):
+        writer.emit(RecordBatch(["k"]))
