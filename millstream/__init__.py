@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from .async_data_stream import AsyncDataStream as AsyncDataStream
     from .checkpoint_config import CheckpointConfig as CheckpointConfig
     from .checkpoint_config import CheckpointingMode as CheckpointingMode
     from .checkpoint_config import ExternalizedCheckpointRetention as ExternalizedCheckpointRetention
@@ -43,6 +44,12 @@ if TYPE_CHECKING:
     from .environment import RuntimeExecutionMode as RuntimeExecutionMode
     from .environment import StreamExecutionEnvironment as StreamExecutionEnvironment
     from .keyed_stream import KeyedStream as KeyedStream
+    from .operators.async_functions import AsyncFunction as AsyncFunction
+    from .operators.async_functions import ResultFuture as ResultFuture
+    from .operators.async_retry import AsyncRetryPredicate as AsyncRetryPredicate
+    from .operators.async_retry import AsyncRetryPredicates as AsyncRetryPredicates
+    from .operators.async_retry import AsyncRetryStrategies as AsyncRetryStrategies
+    from .operators.async_retry import AsyncRetryStrategy as AsyncRetryStrategy
     from .operators.functions import AggregateFunction as AggregateFunction
     from .operators.functions import FilterFunction as FilterFunction
     from .operators.functions import FlatMapFunction as FlatMapFunction
@@ -88,6 +95,12 @@ __all__ = [
     "AggregateFunction",
     "AggregatingState",
     "AggregatingStateDescriptor",
+    "AsyncDataStream",
+    "AsyncFunction",
+    "AsyncRetryPredicate",
+    "AsyncRetryPredicates",
+    "AsyncRetryStrategies",
+    "AsyncRetryStrategy",
     "CheckpointConfig",
     "CheckpointError",
     "CheckpointFailureReason",
@@ -131,6 +144,7 @@ __all__ = [
     "ReduceFunction",
     "ReducingState",
     "ReducingStateDescriptor",
+    "ResultFuture",
     "Row",
     "RowKind",
     "RuntimeContext",
@@ -160,6 +174,7 @@ __all__ = [
 ]
 
 _MODULES: Final = {
+    "async_data_stream": ("AsyncDataStream",),
     "checkpoint_config": (
         "CheckpointConfig",
         "CheckpointingMode",
@@ -207,6 +222,16 @@ _MODULES: Final = {
         "StreamExecutionEnvironment",
     ),
     "keyed_stream": ("KeyedStream",),
+    "operators.async_functions": (
+        "AsyncFunction",
+        "ResultFuture",
+    ),
+    "operators.async_retry": (
+        "AsyncRetryPredicate",
+        "AsyncRetryPredicates",
+        "AsyncRetryStrategies",
+        "AsyncRetryStrategy",
+    ),
     "operators.functions": (
         "AggregateFunction",
         "FilterFunction",

@@ -76,6 +76,8 @@ class OperatorContext:
         count: counters by name, for metrics (`numLateRecordsDropped`, ...).
         run_in_background: run a blocking call in the operator's helper thread (one at a time, in order), then the handler
             with its result in the loop's thread; an exception fails the task.
+        call_soon: from any thread: run a callable in the loop's thread, behind those handed over before; an exception fails the
+            task. Nothing is run any more once the attempt has ended.
         send_to_client: hand collected results to the job's client: checkpoint they belong to (None without checkpoints),
             the subtask that collected them, bytes.
         restored_committables: this subtask's share of the restored committables, to be committed before records flow.
@@ -90,6 +92,7 @@ class OperatorContext:
     open_backend: Callable[[], KeyedStateBackend]
     count: Callable[[str, int], None]
     run_in_background: Callable[[Callable[[], Any], Callable[[Any], None]], None]
+    call_soon: Callable[[Callable[[], None]], None]
     send_to_client: Callable[[int | None, str, bytes], None]
     restored_committables: Sequence[bytes] = ()
     all_committables: Sequence[bytes] = ()
@@ -169,6 +172,22 @@ class Operator:
         """Give everything back; also called after failures, and when `open` failed half-way."""
         if self.backend is not None:
             self.backend.close()
+
+
+class BufferingOperator(Operator):
+    """An operator that keeps records beyond `process_batch`, so many at most, and emits their results when they are ready.
+
+    It is the head of its chain: the task takes from its input what the operator has room for.
+    """
+
+    @abstractmethod
+    def room(self) -> int:
+        """How many more records it takes now. With 0 the task goes on with control elements alone."""
+
+    @property
+    @abstractmethod
+    def is_drained(self) -> bool:
+        """Whether all it was given has been emitted, watermarks included. The end of the input is passed on only then."""
 
 
 class FusibleOperator(Operator):

@@ -6,6 +6,7 @@ Life: created -> `open` -> `step` ... -> input ended (it stays, for checkpoints)
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,7 +22,7 @@ from ...core.batch import (
 )
 from ...core.clock import Clock
 from ...core.errors import ProtocolViolation
-from ...operators.base import OperatorSnapshotParts
+from ...operators.base import BufferingOperator, OperatorSnapshotParts
 from ..exchange.channels import InputChannel
 from ..exchange.record_writer import RecordWriter
 from ..graph.execution_graph import Subtask
@@ -87,9 +88,13 @@ class Task(ABC):
         self._batch_size = batch_size
         self._quantum = min(batch_size, _FIRST_STEP_RECORDS)
         self._blocked_since_ms: int | None = None
+        self._buffering = tuple(op for op in chain.operators if isinstance(op, BufferingOperator))
+        self._when_drained: deque[Callable[[], None]] = deque()
 
     def step(self) -> bool:
         """Take and process one piece of input. False: nothing to do, or no room for results."""
+        if self._when_drained and self._run_when_drained():
+            return True
         if not self._may_take_input():
             self._note_blocked()
             return False
@@ -152,8 +157,23 @@ class Task(ABC):
         for writer in self.writers:
             writer.flush()
 
+    def once_drained(self, action: Callable[[], None]) -> None:
+        """Do this, behind what waits already, as soon as no operator keeps records any more: at once if there is none."""
+        self._when_drained.append(action)
+        self._run_when_drained()
+
+    def _run_when_drained(self) -> bool:
+        ran = False
+        while self._when_drained and all(operator.is_drained for operator in self._buffering):
+            self._when_drained.popleft()()
+            ran = True
+        return ran
+
     def end_input(self) -> None:
-        """All input has been processed and the MAX watermark passed on."""
+        """All input has been taken, and the MAX watermark after it: the end is passed on when all results have been."""
+        self.once_drained(self._end)
+
+    def _end(self) -> None:
         for operator in self.chain.operators:
             operator.finish()
         for writer in self.writers:
@@ -230,15 +250,16 @@ class OneInputTask(Task):
         self._aligning_since_ms = 0
 
     def _take_input(self) -> bool:
-        index = self._pick()
+        room = min((operator.room() for operator in self._buffering), default=self._batch_size)
+        index = self._pick(records=room > 0)
         if index is None:
-            if self._aligner.aligning:
+            if self._aligner.aligning or room <= 0:
                 self._note_blocked()
             return False
         channel = self._inputs[index]
         element = channel.take()
         if isinstance(element, RecordBatch):
-            limit = self._limit()
+            limit = min(self._limit(), room)
             if len(element.values) > limit:
                 element, rest = _split(element, limit)
                 channel.put_back(rest)
@@ -247,13 +268,15 @@ class OneInputTask(Task):
             self._on_control(index, element)
         return True
 
-    def _pick(self) -> int | None:
-        """The next input in turn that has something and is not blocked by alignment."""
+    def _pick(self, *, records: bool) -> int | None:
+        """The next input in turn that has something (without room for `records`, a control element) and is not blocked by
+        alignment."""
         inputs, blocked = self._inputs, self._aligner.blocked
         count = len(inputs)
         for step in range(count):
             index = (self._next + step) % count
-            if inputs[index] and index not in blocked:
+            channel = inputs[index]
+            if (channel if records else channel.has_control_next) and index not in blocked:
                 self._next = index + 1
                 return index
         return None
