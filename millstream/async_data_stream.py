@@ -29,7 +29,7 @@ class AsyncDataStream:
     - `timeout`: from the first call for a record to its results, retries included; then the call is cancelled and
       `AsyncFunction.timeout` is asked for results, which by default fails the job. 0: no limit.
     - `capacity`: how many records may be under way in each subtask, those included whose results wait for their turn. The
-      operator takes no more input then, which holds back everything upstream.
+      operator takes no more input then (at most the rest of one batch waits in it), which holds back everything upstream.
     - `output_type`: type of the results; inferred from the return hint if omitted, generic without one.
 
     Records under way are part of a checkpoint, which does not wait for them; after a restore they are asked for again. So

@@ -83,8 +83,10 @@ class _AsyncWaitOperator(BufferingOperator):
 
     # ---- input
 
-    def room(self) -> int:
-        return max(0, self._spec.capacity - len(self._queue))
+    @property
+    def has_room(self) -> bool:
+        # A batch is taken whole, whatever the capacity: the barrier behind it need not wait until its last record is asked for.
+        return not self._waiting and len(self._queue) < self._spec.capacity
 
     @property
     def is_drained(self) -> bool:
@@ -112,7 +114,7 @@ class _AsyncWaitOperator(BufferingOperator):
         self._emit()
 
     def _ask(self) -> None:
-        """Make as many of the waiting requests as the capacity allows: all, unless a restore brought more."""
+        """Make as many of the waiting requests as the capacity allows."""
         waiting, now_ms = self._waiting, self._time.now_ms()
         free = self._spec.capacity - (len(self._queue) - len(waiting))
         requests = [waiting.popleft() for _ in range(min(free, len(waiting)))]

@@ -175,14 +175,15 @@ class Operator:
 
 
 class BufferingOperator(Operator):
-    """An operator that keeps records beyond `process_batch`, so many at most, and emits their results when they are ready.
+    """An operator that keeps records beyond `process_batch` and emits their results when they are ready.
 
-    It is the head of its chain: the task takes from its input what the operator has room for.
+    It is the head of its chain, so that its task can leave records where they are, which holds back whoever sends them.
     """
 
+    @property
     @abstractmethod
-    def room(self) -> int:
-        """How many more records it takes now. With 0 the task goes on with control elements alone."""
+    def has_room(self) -> bool:
+        """Whether it takes another batch. If not, the task goes on with control elements alone."""
 
     @property
     @abstractmethod

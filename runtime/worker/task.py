@@ -250,16 +250,16 @@ class OneInputTask(Task):
         self._aligning_since_ms = 0
 
     def _take_input(self) -> bool:
-        room = min((operator.room() for operator in self._buffering), default=self._batch_size)
-        index = self._pick(records=room > 0)
+        has_room = all(operator.has_room for operator in self._buffering)
+        index = self._pick(records=has_room)
         if index is None:
-            if self._aligner.aligning or room <= 0:
+            if self._aligner.aligning or not has_room:
                 self._note_blocked()
             return False
         channel = self._inputs[index]
         element = channel.take()
         if isinstance(element, RecordBatch):
-            limit = min(self._limit(), room)
+            limit = self._limit()
             if len(element.values) > limit:
                 element, rest = _split(element, limit)
                 channel.put_back(rest)

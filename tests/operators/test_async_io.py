@@ -276,17 +276,20 @@ def _nothing():
 def test_no_more_records_are_asked_for_than_the_capacity_allows(desk, start) -> None:
     h = start(Asking(desk), capacity=2)
     (operator,) = h.operators
-    assert operator.room() == 2
-    h.batch([1, 2, 3, 4])  # a task gives no more than there is room for; after a restore there may be more
-    assert operator.room() == 0
+    assert operator.has_room
+    h.element(1)
+    assert operator.has_room
+    h.batch([2, 3, 4])  # a batch is taken whole
+    assert not operator.has_room
     desk.answer(2)
     h.run_until(lambda: operator._queue._entries[1].results is not None)
     assert desk.asked[3] == 0  # the result of 2 waits for 1 and takes its place meanwhile
     desk.answer(1)
     assert results_of(h, 2) == [1, 2]
+    assert not operator.has_room
     desk.answer(4, 3)
     assert results_of(h, 4) == [1, 2, 3, 4]
-    assert operator.room() == 2
+    assert operator.has_room
     assert operator.is_drained
 
 
