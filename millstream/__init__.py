@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from .async_data_stream import AsyncDataStream as AsyncDataStream
     from .checkpoint_config import CheckpointConfig as CheckpointConfig
     from .checkpoint_config import CheckpointingMode as CheckpointingMode
     from .checkpoint_config import ExternalizedCheckpointRetention as ExternalizedCheckpointRetention
@@ -63,6 +64,12 @@ if TYPE_CHECKING:
     from .operators.accumulators import LongCounter as LongCounter
     from .operators.accumulators import LongMaximum as LongMaximum
     from .operators.accumulators import LongMinimum as LongMinimum
+    from .operators.async_functions import AsyncFunction as AsyncFunction
+    from .operators.async_functions import ResultFuture as ResultFuture
+    from .operators.async_retry import AsyncRetryPredicate as AsyncRetryPredicate
+    from .operators.async_retry import AsyncRetryPredicates as AsyncRetryPredicates
+    from .operators.async_retry import AsyncRetryStrategies as AsyncRetryStrategies
+    from .operators.async_retry import AsyncRetryStrategy as AsyncRetryStrategy
     from .operators.broadcast_functions import BaseBroadcastProcessFunction as BaseBroadcastProcessFunction
     from .operators.broadcast_functions import BroadcastProcessFunction as BroadcastProcessFunction
     from .operators.broadcast_functions import KeyedBroadcastProcessFunction as KeyedBroadcastProcessFunction
@@ -134,6 +141,12 @@ __all__ = [
     "AggregateFunction",
     "AggregatingState",
     "AggregatingStateDescriptor",
+    "AsyncDataStream",
+    "AsyncFunction",
+    "AsyncRetryPredicate",
+    "AsyncRetryPredicates",
+    "AsyncRetryStrategies",
+    "AsyncRetryStrategy",
     "AverageAccumulator",
     "BaseBroadcastProcessFunction",
     "BroadcastConnectedStream",
@@ -221,6 +234,7 @@ __all__ = [
     "ReduceFunction",
     "ReducingState",
     "ReducingStateDescriptor",
+    "ResultFuture",
     "Row",
     "RowKind",
     "RuntimeContext",
@@ -250,6 +264,7 @@ __all__ = [
 ]
 
 _MODULES: Final = {
+    "async_data_stream": ("AsyncDataStream",),
     "checkpoint_config": (
         "CheckpointConfig",
         "CheckpointingMode",
@@ -324,6 +339,16 @@ _MODULES: Final = {
         "LongCounter",
         "LongMaximum",
         "LongMinimum",
+    ),
+    "operators.async_functions": (
+        "AsyncFunction",
+        "ResultFuture",
+    ),
+    "operators.async_retry": (
+        "AsyncRetryPredicate",
+        "AsyncRetryPredicates",
+        "AsyncRetryStrategies",
+        "AsyncRetryStrategy",
     ),
     "operators.broadcast_functions": (
         "BaseBroadcastProcessFunction",

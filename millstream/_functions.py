@@ -55,10 +55,15 @@ def check_function(function: Any, method: str, caller: str, arguments: int) -> N
             f"{caller} was given the coroutine function {describe_function(function)}",
             fix="operators call plain functions: write it with def instead of async def",
         )
-    _check_arguments(target, function, caller, arguments)
+    check_arguments(target, function, caller, arguments)
 
 
-def _check_arguments(target: Any, function: Any, caller: str, arguments: int) -> None:
+def check_arguments(target: Any, function: Any, caller: str, arguments: int) -> None:
+    """Refuse a `target` that cannot be called with so many arguments; `function` is what the user gave.
+
+    Raises:
+        JobDefinitionError: with the user's line and the signature.
+    """
     try:
         signature = inspect.signature(target)
     except (ValueError, TypeError):  # some built-ins do not tell

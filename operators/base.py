@@ -82,6 +82,8 @@ class OperatorContext:
         count: counters by name, for metrics (`numLateRecordsDropped`, ...).
         run_in_background: run a blocking call in the operator's helper thread (one at a time, in order), then the handler
             with its result in the loop's thread; an exception fails the task.
+        call_soon: from any thread: run a callable in the loop's thread, behind those handed over before; an exception fails the
+            task. Nothing is run any more once the attempt has ended.
         send_to_client: hand collected results to the job's client: checkpoint they belong to (None without checkpoints),
             the subtask that collected them, bytes.
         restored_committables: this subtask's share of the restored committables, to be committed before records flow.
@@ -96,6 +98,7 @@ class OperatorContext:
     open_backend: Callable[[], KeyedStateBackend]
     count: Callable[[str, int], None]
     run_in_background: Callable[[Callable[[], Any], Callable[[Any], None]], None]
+    call_soon: Callable[[Callable[[], None]], None]
     send_to_client: Callable[[int | None, str, bytes], None]
     restored_committables: Sequence[bytes] = ()
     all_committables: Sequence[bytes] = ()
@@ -195,6 +198,23 @@ class TwoInputOperator(Operator):
     def end_input(self, input_id: int) -> None:
         """The input 1 or 2 has ended, the other one perhaps not yet (Flink's `BoundedMultiInput`). `finish` follows the
         end of both."""
+
+
+class BufferingOperator(Operator):
+    """An operator that keeps records beyond `process_batch` and emits their results when they are ready.
+
+    It is the head of its chain, so that its task can leave records where they are, which holds back whoever sends them.
+    """
+
+    @property
+    @abstractmethod
+    def has_room(self) -> bool:
+        """Whether it takes another batch. If not, the task goes on with control elements alone."""
+
+    @property
+    @abstractmethod
+    def is_drained(self) -> bool:
+        """Whether all it was given has been emitted, watermarks included. The end of the input is passed on only then."""
 
 
 class FusibleOperator(Operator):

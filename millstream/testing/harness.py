@@ -15,6 +15,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Self, TypeAlias
 
 from ..checkpoint.assignment import assign_state
@@ -135,6 +136,7 @@ class OperatorHarness:
         self._time = ProcessingTimeService(self.clock)
         self._storage = CheckpointStorage(str(self._folder.path / "checkpoints"), "harness")
         self._jobs: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
+        self._handed_over: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._tables: dict[tuple[int, str], StateTable] = {}
         self._entries: list[Operator] = []
         self._functions: list[CheckpointedFunctions] = []
@@ -293,6 +295,15 @@ class OperatorHarness:
             work, handler = self._jobs.pop(0)
             handler(work())
 
+    def run_until(self, condition: Callable[[], bool], timeout_s: float = 10) -> None:
+        """Run what the operator's own threads hand over, until `condition` holds.
+
+        Raises:
+            queue.Empty: nothing came for `timeout_s` seconds.
+        """
+        while not condition():
+            self._handed_over.get(timeout=timeout_s)()
+
     def restored(self, *, parallelism: int | None = None) -> Self:
         """A new harness that goes on from a snapshot of this one, which is closed; outputs are carried over."""
         return self.restored_from(self.snapshot(), parallelism=parallelism)
@@ -371,6 +382,7 @@ class OperatorHarness:
             open_backend=lambda: self._open_backend(subtask, share),
             count=count,
             run_in_background=lambda work, handler: self._jobs.append((work, handler)),
+            call_soon=self._handed_over.put,
             send_to_client=send_to_client,
             restored_committables=share.lists.get(COMMITTABLES_STATE, ()),
             all_committables=whole.get(COMMITTABLES_STATE, ()),

@@ -91,6 +91,11 @@ class InputChannel:
         return bool(self._queue)
 
     @property
+    def has_control_next(self) -> bool:
+        """Whether the next element is there and needs no room."""
+        return bool(self._queue) and not isinstance(self._queue[0], RecordBatch | tuple)
+
+    @property
     def queued_batches(self) -> int:
         """Batches waiting; control elements do not count."""
         return self._batches

@@ -32,7 +32,7 @@ from ..graph.artifact import decode_job
 from ..graph.execution_graph import Channel, ExecutionGraph, Subtask, build_execution_graph
 from ..graph.job_graph import ChainedOperator, JobEdge
 from ..messages import ClientData, DeployTasks, OperatorRestore, SplitRequested
-from .background import Background
+from .background import Background, HandOver
 from .chain import build_chain
 from .pacing import FastestPace, Pace, PacedLocalChannel, PacedRemoteChannel
 from .processing_time import ProcessingTimeService
@@ -53,6 +53,7 @@ class AttemptServices:
     time: ProcessingTimeService
     peers: Peers
     commits: Background
+    handed_over: HandOver
     events: TaskEvents
     send: Callable[[Any], None]
 
@@ -262,6 +263,7 @@ class Attempt:
             run_in_background=lambda work, handler: services.commits.run(
                 work, lambda done: handler(done.result())
             ),
+            call_soon=lambda action: services.handed_over.put(subtask, action),
             send_to_client=send_to_client,
             restored_committables=restore.committables,
             all_committables=restore.all_committables,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from ..graph.execution_graph import Subtask
 from ..transport import Waker
 
 
@@ -48,3 +49,25 @@ class Background:
         """Wait for the running call; forget the others."""
         self._executor.shutdown(wait=True, cancel_futures=True)
         self._done.clear()
+
+
+class HandOver:
+    """Callables on their way from any thread into the loop's, each on behalf of a subtask."""
+
+    def __init__(self, waker: Waker) -> None:
+        self._waker = waker
+        self._waiting: deque[tuple[Subtask, Callable[[], None]]] = deque()
+
+    def put(self, subtask: Subtask, action: Callable[[], None]) -> None:
+        """From any thread."""
+        self._waiting.append((subtask, action))
+        self._waker.wake()
+
+    def take(self) -> Iterator[tuple[Subtask, Callable[[], None]]]:
+        """What there is, in order."""
+        while self._waiting:
+            yield self._waiting.popleft()
+
+    def clear(self) -> None:
+        """Forget everything; whoever puts has ended."""
+        self._waiting.clear()

@@ -22,7 +22,7 @@ from ...core.batch import (
 )
 from ...core.clock import Clock
 from ...core.errors import ProtocolViolation
-from ...operators.base import OperatorSnapshotParts, TwoInputOperator, take_snapshot
+from ...operators.base import BufferingOperator, OperatorSnapshotParts, TwoInputOperator, take_snapshot
 from ..exchange.channels import InputChannel
 from ..exchange.record_writer import RecordWriter
 from ..graph.execution_graph import Subtask
@@ -99,9 +99,13 @@ class Task(ABC):
         self._batch_size = batch_size
         self._quantum = min(batch_size, _FIRST_STEP_RECORDS)
         self._blocked_since_ms: int | None = None
+        self._buffering = tuple(op for op in chain.operators if isinstance(op, BufferingOperator))
+        self._when_drained: deque[Callable[[], None]] = deque()
 
     def step(self) -> bool:
         """Take and process one piece of input. False: nothing to do, or no room for results."""
+        if self._when_drained and self._run_when_drained():
+            return True
         if not self._may_take_input():
             self._note_blocked()
             return False
@@ -173,8 +177,23 @@ class Task(ABC):
         for writer in self.writers:
             writer.flush()
 
+    def once_drained(self, action: Callable[[], None]) -> None:
+        """Do this, behind what waits already, as soon as no operator keeps records any more: at once if there is none."""
+        self._when_drained.append(action)
+        self._run_when_drained()
+
+    def _run_when_drained(self) -> bool:
+        ran = False
+        while self._when_drained and all(operator.is_drained for operator in self._buffering):
+            self._when_drained.popleft()()
+            ran = True
+        return ran
+
     def end_input(self) -> None:
-        """All input has been processed and the MAX watermark passed on."""
+        """All input has been taken, and the MAX watermark after it: the end is passed on when all results have been."""
+        self.once_drained(self._end)
+
+    def _end(self) -> None:
         for operator in self.chain.operators:
             operator.finish()
         for writer in self.writers:
@@ -256,9 +275,10 @@ class InputTask(Task):
         self._aligning_since_ms = 0
 
     def _take_input(self) -> bool:
-        index = self._pick()
+        has_room = all(operator.has_room for operator in self._buffering)
+        index = self._pick(records=has_room)
         if index is None:
-            if self._aligner.aligning:
+            if self._aligner.aligning or not has_room:
                 self._note_blocked()
             return False
         channel = self._inputs[index]
@@ -276,9 +296,9 @@ class InputTask(Task):
             self._on_control(index, element)
         return True
 
-    def _pick(self) -> int | None:
-        """The next channel in turn that has something and is not blocked by alignment. The inputs take turns, and the channels
-        of each: many channels of one input do not starve the other."""
+    def _pick(self, *, records: bool) -> int | None:
+        """The next channel in turn that has something (without room for `records`, a control element) and is not blocked by
+        alignment. The inputs take turns, and the channels of each: many channels of one input do not starve the other."""
         inputs, blocked, turns = self._inputs, self._aligner.blocked, self._turns
         for _ in range(len(turns)):
             channels = turns[0]
@@ -286,7 +306,8 @@ class InputTask(Task):
             for _ in range(len(channels)):
                 index = channels[0]
                 channels.rotate(-1)
-                if inputs[index] and index not in blocked:
+                channel = inputs[index]
+                if (channel if records else channel.has_control_next) and index not in blocked:
                     return index
         return None
 

@@ -41,7 +41,7 @@ from ..messages import (
 )
 from ..transport import Waker
 from .attempt import Attempt, AttemptServices
-from .background import Background
+from .background import Background, HandOver
 from .failures import describe_failure
 from .processing_time import ProcessingTimeService
 from .snapshots import SnapshotUploads
@@ -103,6 +103,7 @@ class Worker:
         self._peers = Peers(worker_id, secret, listener, self._on_peer_lost, self._on_rejected)
         self._uploads = Background("millstream-upload", self._waker)
         self._commits = Background("millstream-commit", self._waker)
+        self._handed_over = HandOver(self._waker)
         self._attempt: Attempt | None = None
         self._tasks: tuple[Task, ...] = ()
         self._failed = False
@@ -129,6 +130,7 @@ class Worker:
             # Outcomes that come after the failure are its echoes, or worse news: the JobManager judges.
             return self._guarded(self._deliver) or busy
         busy = self._guarded(self._deliver_and_fire) or busy
+        busy = self._run_handed_over() or busy
         for task in self._tasks:
             if self._runs() and self._step_task(task):
                 busy = True
@@ -168,6 +170,14 @@ class Worker:
         except self._user_errors as error:
             self._fail(error, task.subtask)
             return True
+
+    def _run_handed_over(self) -> bool:
+        ran = False
+        for subtask, action in self._handed_over.take():
+            if self._runs():
+                ran = True
+                self._guarded(action, subtask)
+        return ran
 
     def _deliver_and_fire(self) -> bool:
         delivered = self._deliver()
@@ -277,6 +287,7 @@ class Worker:
             time=self._time,
             peers=self._peers,
             commits=self._commits,
+            handed_over=self._handed_over,
             events=events,
             send=self._link.send,
         )
@@ -316,6 +327,7 @@ class Worker:
         errors = attempt.close()
         for error in errors:
             _LOG.warning("closing a task failed: %s", error)
+        self._handed_over.clear()
         self._peers.end()
         self._time.clear()
         self._tasks, self._failed, self._finishing = (), False, None

@@ -95,5 +95,6 @@ def _context(
         open_backend=open_backend,
         count=lambda name, n: None,
         run_in_background=lambda work, handler: handler(work()),
+        call_soon=lambda action: action(),
         send_to_client=lambda *_: None,
     )
