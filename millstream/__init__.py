@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .checkpoint_config import CheckpointingMode as CheckpointingMode
     from .checkpoint_config import ExternalizedCheckpointRetention as ExternalizedCheckpointRetention
     from .collected import CollectedResults as CollectedResults
+    from .core.batch import Watermark as Watermark
     from .core.configuration import ConfigOption as ConfigOption
     from .core.configuration import Configuration as Configuration
     from .core.errors import CheckpointError as CheckpointError
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
     from .operators.functions import TimeDomain as TimeDomain
     from .operators.functions import TimerService as TimerService
     from .operators.functions import WindowFunction as WindowFunction
+    from .operators.watermark_generator import WatermarkGenerator as WatermarkGenerator
+    from .operators.watermark_generator import WatermarkOutput as WatermarkOutput
     from .operators.watermark_strategy import TimestampAssigner as TimestampAssigner
     from .operators.watermark_strategy import WatermarkStrategy as WatermarkStrategy
     from .operators.windowing import SlidingEventTimeWindows as SlidingEventTimeWindows
@@ -151,6 +154,9 @@ __all__ = [
     "UserFunctionError",
     "ValueState",
     "ValueStateDescriptor",
+    "Watermark",
+    "WatermarkGenerator",
+    "WatermarkOutput",
     "WatermarkStrategy",
     "WindowAssigner",
     "WindowFunction",
@@ -170,6 +176,7 @@ _MODULES: Final = {
         "ConfigOption",
         "Configuration",
     ),
+    "core.batch": ("Watermark",),
     "core.errors": (
         "CheckpointError",
         "CheckpointFailureReason",
@@ -223,6 +230,10 @@ _MODULES: Final = {
         "TimeDomain",
         "TimerService",
         "WindowFunction",
+    ),
+    "operators.watermark_generator": (
+        "WatermarkGenerator",
+        "WatermarkOutput",
     ),
     "operators.watermark_strategy": (
         "TimestampAssigner",
