@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from .operators.functions import TimeDomain as TimeDomain
     from .operators.functions import TimerService as TimerService
     from .operators.functions import WindowFunction as WindowFunction
+    from .operators.sink_functions import SinkFunction as SinkFunction
+    from .operators.sink_functions import TwoPhaseCommitSinkFunction as TwoPhaseCommitSinkFunction
     from .operators.watermark_generator import WatermarkGenerator as WatermarkGenerator
     from .operators.watermark_generator import WatermarkOutput as WatermarkOutput
     from .operators.watermark_strategy import TimestampAssigner as TimestampAssigner
@@ -139,6 +141,7 @@ __all__ = [
     "RuntimeContext",
     "RuntimeExecutionMode",
     "SerializationSetupError",
+    "SinkFunction",
     "SlidingEventTimeWindows",
     "StateBackend",
     "StateError",
@@ -149,6 +152,7 @@ __all__ = [
     "TimerService",
     "TimestampAssigner",
     "TumblingEventTimeWindows",
+    "TwoPhaseCommitSinkFunction",
     "TypeInformation",
     "Types",
     "UserFunctionError",
@@ -230,6 +234,10 @@ _MODULES: Final = {
         "TimeDomain",
         "TimerService",
         "WindowFunction",
+    ),
+    "operators.sink_functions": (
+        "SinkFunction",
+        "TwoPhaseCommitSinkFunction",
     ),
     "operators.watermark_generator": (
         "WatermarkGenerator",
