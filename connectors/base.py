@@ -9,7 +9,7 @@ settings and no connection. Source: FLIP-27 (sources), FLIP-143 and FLIP-191 (si
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -103,6 +103,19 @@ class SourceReader(Protocol[T, SplitT]):
 
     def close(self) -> None:
         """Give everything back. Called once, also after errors."""
+
+
+@runtime_checkable
+class SupportsSplitPausing(Protocol):
+    """A reader that can leave out single splits for a while (FLIP-217). Where watermarks are aligned, a reader without this
+    is not polled at all while it is ahead of the others."""
+
+    def pause_or_resume_splits(
+        self, splits_to_pause: Collection[str], splits_to_resume: Collection[str]
+    ) -> None:
+        """By split id: return no record of the first ones until they are resumed, and of the others again. Only splits that
+        were added and are not finished are named. A paused split stays in snapshots; while all are paused, `poll_next`
+        answers `NothingAvailable`. Not part of a checkpoint: after a restore nothing is paused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,9 +57,17 @@ class Control(msgspec.Struct, frozen=True, tag=True):
 
 
 class Watermark(Control, frozen=True, tag="W"):
-    """No record with a timestamp <= `timestamp` (ms) follows, but for late ones."""
+    """No record with a timestamp <= `timestamp` (ms) follows, but for late ones.
+
+    >>> Watermark(1_000).get_timestamp()
+    1000
+    """
 
     timestamp: int
+
+    def get_timestamp(self) -> int:
+        """The timestamp, as in PyFlink."""
+        return self.timestamp
 
 
 class WatermarkStatus(Control, frozen=True, tag="S"):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .connected_streams import BroadcastConnectedStream as BroadcastConnectedStream
     from .connected_streams import BroadcastStream as BroadcastStream
     from .connected_streams import ConnectedStreams as ConnectedStreams
+    from .core.batch import Watermark as Watermark
     from .core.configuration import ConfigOption as ConfigOption
     from .core.configuration import Configuration as Configuration
     from .core.errors import CheckpointError as CheckpointError
@@ -110,6 +111,10 @@ if TYPE_CHECKING:
     from .operators.operator_state import OperatorListState as OperatorListState
     from .operators.operator_state import OperatorStateStore as OperatorStateStore
     from .operators.operator_state import ReadOnlyBroadcastState as ReadOnlyBroadcastState
+    from .operators.sink_functions import SinkFunction as SinkFunction
+    from .operators.sink_functions import TwoPhaseCommitSinkFunction as TwoPhaseCommitSinkFunction
+    from .operators.watermark_generator import WatermarkGenerator as WatermarkGenerator
+    from .operators.watermark_generator import WatermarkOutput as WatermarkOutput
     from .operators.watermark_strategy import TimestampAssigner as TimestampAssigner
     from .operators.watermark_strategy import WatermarkStrategy as WatermarkStrategy
     from .operators.windowing import SlidingEventTimeWindows as SlidingEventTimeWindows
@@ -240,6 +245,7 @@ __all__ = [
     "RuntimeContext",
     "RuntimeExecutionMode",
     "SerializationSetupError",
+    "SinkFunction",
     "SlidingEventTimeWindows",
     "StateBackend",
     "StateError",
@@ -250,11 +256,15 @@ __all__ = [
     "TimerService",
     "TimestampAssigner",
     "TumblingEventTimeWindows",
+    "TwoPhaseCommitSinkFunction",
     "TypeInformation",
     "Types",
     "UserFunctionError",
     "ValueState",
     "ValueStateDescriptor",
+    "Watermark",
+    "WatermarkGenerator",
+    "WatermarkOutput",
     "WatermarkStrategy",
     "WindowAssigner",
     "WindowFunction",
@@ -276,6 +286,7 @@ _MODULES: Final = {
         "BroadcastStream",
         "ConnectedStreams",
     ),
+    "core.batch": ("Watermark",),
     "core.configuration": (
         "ConfigOption",
         "Configuration",
@@ -403,6 +414,14 @@ _MODULES: Final = {
         "OperatorListState",
         "OperatorStateStore",
         "ReadOnlyBroadcastState",
+    ),
+    "operators.sink_functions": (
+        "SinkFunction",
+        "TwoPhaseCommitSinkFunction",
+    ),
+    "operators.watermark_generator": (
+        "WatermarkGenerator",
+        "WatermarkOutput",
     ),
     "operators.watermark_strategy": (
         "TimestampAssigner",

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .joined_streams import CoGroupedStreams, JoinedStreams
     from .keyed_stream import KeyedStream
     from .operators.base import OperatorSpec
+    from .operators.sink_functions import SinkFunction, TwoPhaseCommitSinkFunction
     from .state.descriptors import MapStateDescriptor
 
 T = TypeVar("T")
@@ -338,6 +339,20 @@ class DataStream(OperatorSettings, Generic[T]):
                 fix="pass a sink object, e.g. the result of FileSink.for_row_format(...).build()",
             )
         return DataStreamSink(self._then(f"Sink: {type(sink).__name__}", SinkSpec(sink), GENERIC))
+
+    def add_sink(
+        self,
+        sink_func: SinkFunction[T] | TwoPhaseCommitSinkFunction[T, Any] | Callable[[T], object],
+    ) -> DataStreamSink:
+        """Write the records with a function: a `SinkFunction` or a plain callable (at least once), or a
+        `TwoPhaseCommitSinkFunction` (exactly once).
+
+        Raises:
+            JobDefinitionError: `sink_func` is none of these.
+        """
+        from ._sink_functions import function_sink, name_of
+
+        return DataStreamSink(self._then(f"Sink: {name_of(sink_func)}", function_sink(sink_func), GENERIC))
 
     def print(self, sink_identifier: str | None = None) -> DataStreamSink:
         """Write each record to standard output, after `sink_identifier` and, with several subtasks, the subtask's number."""

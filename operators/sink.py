@@ -169,13 +169,14 @@ class CommittingSinkOperator(SinkOperator):
         for action in actions:
             match action:
                 case Commit(committables=committables):
-                    self._context.run_in_background(
-                        partial(self._try_commit, committables), self._on_committed
-                    )
+                    self._begin_commit(committables)
                 case FailTask(error=error, retryable=retryable):
                     raise ConnectorError(
                         error, where=f"sink '{self._context.info.operator_name}'", retryable=retryable
                     )
+
+    def _begin_commit(self, committables: Sequence[PendingCommittable[Any]]) -> None:
+        self._context.run_in_background(partial(self._try_commit, committables), self._on_committed)
 
     def _commit(self, committables: Sequence[PendingCommittable[Any]]) -> None:
         assert self._committer is not None

@@ -73,6 +73,14 @@ class TriggerSource(_Message, frozen=True):
     trigger: TriggerCheckpoint
 
 
+class AlignWatermarks(_Message, frozen=True):
+    """For a source subtask: do not read on where the watermark is above `max_watermark` (ms)."""
+
+    attempt: int
+    subtask: str
+    max_watermark: int
+
+
 class NotifyTasks(_Message, frozen=True):
     """For every subtask on the worker."""
 
@@ -102,7 +110,14 @@ class Shutdown(_Message, frozen=True):
 
 
 ToWorker: TypeAlias = (
-    AddSplits | CancelTasks | DeployTasks | FinishTasks | NotifyTasks | Shutdown | TriggerSource
+    AddSplits
+    | AlignWatermarks
+    | CancelTasks
+    | DeployTasks
+    | FinishTasks
+    | NotifyTasks
+    | Shutdown
+    | TriggerSource
 )
 
 
@@ -155,6 +170,14 @@ class SplitRequested(_Message, frozen=True):
 
     attempt: int
     subtask: str
+
+
+class WatermarkReported(_Message, frozen=True):
+    """How far a source subtask with aligned watermarks is (ms); MAX when it holds back nobody: idle, ended, no splits."""
+
+    attempt: int
+    subtask: str
+    watermark: int
 
 
 class InputEnded(_Message, frozen=True):
@@ -220,6 +243,7 @@ FromWorker: TypeAlias = (
     | TaskFailed
     | TasksRunning
     | TasksStopped
+    | WatermarkReported
     | WorkerRegistered
     | WorkerStatistics
 )

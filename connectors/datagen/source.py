@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -162,6 +162,7 @@ class DataGeneratorReader(Generic[T]):
         self._limiter = limiter
         self._ranges: deque[IndexRange] = deque()
         self._no_more_splits = False
+        self._paused: set[str] = set()
 
     def start(self) -> None:
         """Nothing to connect to."""
@@ -182,6 +183,8 @@ class DataGeneratorReader(Generic[T]):
         """
         if not self._ranges:
             return EndOfSource() if self._no_more_splits else NothingAvailable()
+        if self._paused and not self._turn_to_unpaused():
+            return NothingAvailable()
         current = self._ranges[0]
         if not current.remaining:
             self._ranges.popleft()
@@ -199,6 +202,21 @@ class DataGeneratorReader(Generic[T]):
         if self._limiter is not None:
             self._limiter.emitted(allowed)
         return batch
+
+    def pause_or_resume_splits(
+        self, splits_to_pause: Collection[str], splits_to_resume: Collection[str]
+    ) -> None:
+        """Leave out some ranges for a while."""
+        self._paused.update(splits_to_pause)
+        self._paused.difference_update(splits_to_resume)
+
+    def _turn_to_unpaused(self) -> bool:
+        """Make the next range that is not paused the first one; False if there is none."""
+        for _ in range(len(self._ranges)):
+            if self._ranges[0].split_id not in self._paused:
+                return True
+            self._ranges.rotate(-1)
+        return False
 
     def snapshot_state(self, checkpoint_id: int) -> list[IndexRange]:
         """The unfinished ranges at their positions."""

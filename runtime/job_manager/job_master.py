@@ -68,6 +68,7 @@ from .scheduling import (
 )
 from .source_coordinator import SourceCoordinator, SourceCoordinators
 from .statistics import JobStatistics, TaskCounters
+from .watermark_alignment import Announcement
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class JobMaster:
         self._checkpoints = (
             None if run.checkpointed is None else Checkpoints(run.checkpointed, self, self._background, clock)
         )
-        self._sources = SourceCoordinators(self._source_coordinator)
+        self._sources = SourceCoordinators(self._source_coordinator, self._announce)
         self._addresses: dict[int, str] = {}
         self._worker_of = {str(subtask.subtask_id): int(subtask.worker) for subtask in run.graph.subtasks}
         self._plan = RestorePlan()
@@ -214,6 +215,10 @@ class JobMaster:
                 if self._is_current(attempt):
                     vertex, _, index = subtask.partition("/")
                     self._sources.handle_split_request(int(vertex), int(index))
+            case wire.WatermarkReported(attempt=attempt, subtask=subtask, watermark=watermark):
+                if self._is_current(attempt):
+                    vertex, _, index = subtask.partition("/")
+                    self._sources.report_watermark(int(vertex), int(index), watermark)
             case wire.InputEnded(attempt=attempt, subtask=subtask):
                 self._post(InputEnded(attempt, subtask))
             case wire.FromSubtask(attempt=attempt, message=answer):
@@ -373,7 +378,13 @@ class JobMaster:
                     checkpoint_base=run.checkpoint_base,
                 ),
             )
-        self._sources.start(run.graph.job.vertices, plan.enumerators, plan.splits)
+        now_ms = self._clock.monotonic_ms()
+        self._sources.start(run.graph.job.vertices, plan.enumerators, plan.splits, now_ms)
+
+    def _announce(self, announcement: Announcement) -> None:
+        for subtask in announcement.subtasks:
+            message = wire.AlignWatermarks(self._scheduler.attempt, subtask, announcement.max_watermark)
+            self._cluster.send(self._worker_of[subtask], message)
 
     def _source_coordinator(self, vertex: JobVertex) -> SourceCoordinator:
         attempt = self._scheduler.attempt

@@ -17,6 +17,7 @@ from ..graph.job_graph import JobVertex
 from .background import Background
 from .failure import failure_of_enumerator
 from .scheduling import Failure
+from .watermark_alignment import Announcement, WatermarkAlignment
 
 _LOG = logging.getLogger(__name__)
 
@@ -167,19 +168,30 @@ class SourceCoordinator:
 
 
 class SourceCoordinators:
-    """Those of all sources of one attempt; empty between attempts."""
+    """Those of all sources of one attempt, and how these are aligned with each other; empty between attempts.
 
-    def __init__(self, make: Callable[[JobVertex], SourceCoordinator]) -> None:
+    Args:
+        make: the coordinator of one source.
+        announce: tells readers how far they may read.
+    """
+
+    def __init__(
+        self, make: Callable[[JobVertex], SourceCoordinator], announce: Callable[[Announcement], None]
+    ) -> None:
         self._make = make
+        self._announce = announce
         self._by_vertex: dict[int, SourceCoordinator] = {}
+        self._alignment = WatermarkAlignment()
 
     def start(
         self,
         vertices: Sequence[JobVertex],
         enumerators: Mapping[str, bytes],
         splits: Mapping[str, list[bytes]],
+        now_ms: int,
     ) -> None:
-        """Make and start one for each source, with what was restored for it."""
+        """Make and start one for each source, with what was restored for it. `now_ms` is monotonic."""
+        self._alignment = WatermarkAlignment.of(vertices, now_ms)
         self._by_vertex = {vertex.index: self._make(vertex) for vertex in vertices if vertex.is_source}
         for coordinator in self._by_vertex.values():
             id_ = coordinator.operator_id
@@ -194,6 +206,11 @@ class SourceCoordinators:
         """See `SourceCoordinator`."""
         if vertex in self._by_vertex:
             self._by_vertex[vertex].handle_split_request(subtask)
+
+    def report_watermark(self, vertex: int, subtask: int, watermark: int) -> None:
+        """How far a reader with aligned watermarks is (ms)."""
+        if vertex in self._by_vertex:
+            self._alignment.report(vertex, subtask, watermark)
 
     def snapshot(self, checkpoint_id: int) -> dict[str, bytes] | None:
         """All states by operator id; None when one of them failed."""
@@ -210,15 +227,19 @@ class SourceCoordinators:
         busy = False
         for coordinator in tuple(self._by_vertex.values()):
             busy = coordinator.step(now_ms) or busy
+        for announcement in self._alignment.due(now_ms):
+            self._announce(announcement)
         return busy
 
     def next_deadline_ms(self) -> int | None:
         """The earliest of all."""
         deadlines = [coordinator.next_deadline_ms() for coordinator in self._by_vertex.values()]
+        deadlines.append(self._alignment.next_deadline_ms())
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def close(self) -> None:
         """End of the attempt."""
         coordinators, self._by_vertex = self._by_vertex, {}
+        self._alignment = WatermarkAlignment()
         for coordinator in coordinators.values():
             coordinator.close()

@@ -13,7 +13,6 @@ from typing import Final
 from ...connectors.base import HasTransactionTimeout
 from ...core.configuration import Configuration, options
 from ...core.errors import ConfigurationError
-from ...operators.sink import SinkSpec
 from ..graph.job_graph import JobGraph
 
 _LOG: Final = logging.getLogger(__name__)
@@ -41,7 +40,7 @@ def _transactional_sinks(job: JobGraph) -> Iterator[tuple[str, int]]:
     """Name and transaction timeout of each sink that has one."""
     for vertex in job.vertices:
         for operator in vertex.operators:
-            sink: object = operator.operator.sink if isinstance(operator.operator, SinkSpec) else None
+            sink: object = getattr(operator.operator, "sink", None)
             timeout_ms = sink.transaction_timeout_ms if isinstance(sink, HasTransactionTimeout) else None
             if timeout_ms is not None:
                 yield operator.name, timeout_ms

@@ -31,7 +31,7 @@ from ..exchange.record_writer import RecordWriter, make_record_writer
 from ..graph.artifact import decode_job
 from ..graph.execution_graph import Channel, ExecutionGraph, Subtask, build_execution_graph
 from ..graph.job_graph import ChainedOperator, JobEdge
-from ..messages import ClientData, DeployTasks, OperatorRestore, SplitRequested
+from ..messages import ClientData, DeployTasks, OperatorRestore, SplitRequested, WatermarkReported
 from .background import Background, HandOver
 from .chain import build_chain
 from .pacing import FastestPace, Pace, PacedLocalChannel, PacedRemoteChannel
@@ -211,7 +211,11 @@ class Attempt:
                 settings.batch_size,
                 source,
                 job.settings.name,
+                services.time,
                 lambda: services.send(SplitRequested(self.number, subtask.subtask_id)),
+                lambda timestamp: services.send(
+                    WatermarkReported(self.number, subtask.subtask_id, timestamp)
+                ),
             )
         return InputTask(
             subtask,

@@ -18,11 +18,12 @@ from ...connectors.base import (
 from ...core.batch import MAX_TIMESTAMP, CheckpointBarrier, RecordBatch
 from ...core.clock import Clock
 from ...core.errors import ProtocolViolation
-from ...operators.base import OperatorSnapshotParts
-from ...operators.source import SourceOperator
+from ...operators.base import OperatorSnapshotParts, ProcessingTime
+from ...operators.source import SourceHead, SourceSpec
 from ..exchange.record_writer import RecordWriter
 from ..graph.execution_graph import Subtask
 from .chain import Chain
+from .source_alignment import SourceAlignment
 from .task import Task, TaskEvents
 
 SPLITS = "splits"
@@ -33,7 +34,9 @@ class SourceTask(Task):
     """A subtask that reads splits.
 
     Args:
+        time: for reports of aligned watermarks.
         request_split: tells the enumerator that the reader ran out of splits.
+        report_watermark: tells the JobManager how far a source with aligned watermarks is (ms).
     """
 
     def __init__(
@@ -46,7 +49,9 @@ class SourceTask(Task):
         batch_size: int,
         source: Source[Any, Any],
         job_name: str,
+        time: ProcessingTime,
         request_split: Callable[[], None],
+        report_watermark: Callable[[int], None],
     ) -> None:
         super().__init__(subtask, chain, writers, events, clock, batch_size)
         self._source = source
@@ -54,7 +59,7 @@ class SourceTask(Task):
             SourceReaderContext(subtask.index, subtask.vertex.parallelism, job_name, clock)
         )
         head = chain.operators[0]
-        if not isinstance(head, SourceOperator):
+        if not isinstance(head, SourceHead):
             raise ProtocolViolation(
                 "a source's chain begins with a source operator", where=subtask.display_name
             )
@@ -62,10 +67,20 @@ class SourceTask(Task):
         self._request_split = request_split
         self._more_splits = True
         self._unfinished: set[str] = set()
+        self._alignment = self._make_alignment(time, report_watermark)
+
+    def _make_alignment(self, time: ProcessingTime, report: Callable[[int], None]) -> SourceAlignment | None:
+        spec, tracker = self.chain.descriptions[0].operator, self._head.watermarks.tracker
+        params = spec.strategy.alignment if isinstance(spec, SourceSpec) else None
+        if params is None or tracker is None:
+            return None
+        return SourceAlignment(params, self._reader, tracker, time, report)
 
     def start_reader(self) -> None:
         """Connect the reader; after all operators are open."""
         self._reader.start()
+        if self._alignment is not None:
+            self._alignment.start()
 
     def add_splits(self, splits: Sequence[bytes], *, no_more: bool) -> None:
         """From the enumerator."""
@@ -80,12 +95,21 @@ class SourceTask(Task):
             self._reader.notify_no_more_splits()
         self.retry_at_ms = None
 
+    def align(self, max_watermark: int) -> None:
+        """Read no further than this watermark (ms) until the group has caught up."""
+        if self._alignment is not None and not self.ended:
+            self._alignment.set_limit(max_watermark)
+            self.retry_at_ms = None
+
     def trigger(self, trigger: TriggerCheckpoint) -> None:
         """Take this checkpoint now: called between batches."""
         self.take_snapshot(CheckpointBarrier(trigger.checkpoint_id, trigger.timestamp_ms))
 
     def _take_input(self) -> bool:
         if self.ended:
+            return False
+        if self._alignment is not None and self._alignment.waits:
+            self.retry_at_ms = None  # a message ends the waiting
             return False
         if self.retry_at_ms is not None and self._clock.monotonic_ms() < self.retry_at_ms:
             return False
@@ -96,9 +120,13 @@ class SourceTask(Task):
                 if values:
                     self._head.select_split(split_id)
                     self._process(RecordBatch(values, timestamps))
+                    if self._alignment is not None:
+                        self._alignment.update()
             case SplitFinished(split_id=split_id):
                 self._head.remove_split(split_id)
                 self._unfinished.discard(split_id)
+                if self._alignment is not None:
+                    self._alignment.remove_split(split_id)
                 if not self._unfinished and self._more_splits:
                     self._request_split()
             case NothingAvailable(retry_in_ms=retry_in_ms):
@@ -107,6 +135,8 @@ class SourceTask(Task):
             case EndOfSource():
                 self.watermark = MAX_TIMESTAMP
                 self.chain.entry.process_watermark(MAX_TIMESTAMP)
+                if self._alignment is not None:
+                    self._alignment.end()
                 self.end_input()
         return True
 

@@ -22,6 +22,7 @@ from ..exchange.peers import Peers
 from ..graph.execution_graph import Subtask
 from ..messages import (
     AddSplits,
+    AlignWatermarks,
     CancelTasks,
     DeployTasks,
     FinishTasks,
@@ -232,13 +233,17 @@ class Worker:
                 self._link.send(TasksStopped(attempt))
             case Shutdown():
                 self._stop()
-            case AddSplits() | TriggerSource() | NotifyTasks() | FinishTasks():
+            case AddSplits() | AlignWatermarks() | TriggerSource() | NotifyTasks() | FinishTasks():
                 if self._attempt is not None and self._attempt.number == message.attempt and not self._failed:
                     self._guarded(lambda: self._on_task_message(message))
 
-    def _on_task_message(self, message: AddSplits | TriggerSource | NotifyTasks | FinishTasks) -> None:
+    def _on_task_message(
+        self, message: AddSplits | AlignWatermarks | TriggerSource | NotifyTasks | FinishTasks
+    ) -> None:
         assert self._attempt is not None
         match message:
+            case AlignWatermarks(subtask=subtask, max_watermark=max_watermark):
+                self._source(subtask).align(max_watermark)
             case AddSplits(subtask=subtask, splits=splits, no_more=no_more):
                 self._source(subtask).add_splits(splits, no_more=no_more)
             case TriggerSource(subtask=subtask, trigger=trigger):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.connectors.harness import close_open_runs
+from millstream.testing.connectors import close_open_runs
 
 
 @pytest.fixture(autouse=True)

@@ -4,11 +4,10 @@ import pytest
 
 from millstream.connectors.collection import CollectionSource
 from millstream.core.errors import JobDefinitionError
-from tests.conformance.source_suite import SourceSuite
-from tests.connectors.harness import SourceRun
+from millstream.testing.connectors import SourceContract, SourceRun
 
 
-class TestCollectionSource(SourceSuite):
+class TestCollectionSource(SourceContract):
     @pytest.fixture
     def source(self):
         return CollectionSource([(f"key-{n % 3}", n) for n in range(100)])

@@ -5,11 +5,10 @@ import pytest
 from millstream.connectors.base import NothingAvailable, SourceBatch
 from millstream.connectors.datagen import DataGeneratorSource, NumberSequenceSource, RateLimiterStrategy
 from millstream.core.errors import ConnectorError, JobDefinitionError
-from tests.conformance.source_suite import SourceSuite
-from tests.connectors.harness import SourceRun
+from millstream.testing.connectors import SourceContract, SourceRun
 
 
-class TestDataGeneratorSource(SourceSuite):
+class TestDataGeneratorSource(SourceContract):
     @pytest.fixture
     def source(self):
         return DataGeneratorSource(lambda index: f"record-{index}", 203)
@@ -19,7 +18,7 @@ class TestDataGeneratorSource(SourceSuite):
         return [f"record-{index}" for index in range(203)]
 
 
-class TestDataGeneratorSourceFromBatches(SourceSuite):
+class TestDataGeneratorSourceFromBatches(SourceContract):
     @pytest.fixture
     def source(self):
         return DataGeneratorSource.from_batches(
@@ -31,7 +30,7 @@ class TestDataGeneratorSourceFromBatches(SourceSuite):
         return [(n, n * n) for n in range(111)]
 
 
-class TestRateLimitedSource(SourceSuite):
+class TestRateLimitedSource(SourceContract):
     @pytest.fixture
     def source(self):
         return DataGeneratorSource(str, 90, RateLimiterStrategy.per_second(1_000))
@@ -41,7 +40,7 @@ class TestRateLimitedSource(SourceSuite):
         return [str(n) for n in range(90)]
 
 
-class TestNumberSequenceSource(SourceSuite):
+class TestNumberSequenceSource(SourceContract):
     @pytest.fixture
     def source(self):
         return NumberSequenceSource(-20, 80)

@@ -9,7 +9,7 @@ import pytest
 from millstream.connectors.base import SinkWriter
 from millstream.connectors.print_sink import PrintSink
 from millstream.core.errors import ConnectorError
-from tests.connectors.harness import SinkRun
+from millstream.testing.connectors import SinkRun
 
 
 def test_one_subtask_prints_records_as_they_are(capsys) -> None:

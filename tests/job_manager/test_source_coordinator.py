@@ -194,11 +194,11 @@ def test_a_snapshot_of_all_sources_is_missing_when_one_has_failed():
     def raising(*_):
         raise ValueError
 
-    good, bad = Bench(), Bench(snapshot_state=raising)
+    good, bad, announcements = Bench(), Bench(snapshot_state=raising), []
     benches = {3: good, 4: bad}
     bad.vertex = JobVertex("w", 4, "x", bad.vertex.operators, 1, 128, "default")
-    coordinators = SourceCoordinators(lambda vertex: benches[vertex.index].coordinator)
-    coordinators.start([good.vertex, bad.vertex], {}, {})
+    coordinators = SourceCoordinators(lambda vertex: benches[vertex.index].coordinator, announcements.append)
+    coordinators.start([good.vertex, bad.vertex], {}, {}, now_ms=0)
     assert coordinators.snapshot(1) is None
     assert len(bad.failures) == 1
     coordinators.close()

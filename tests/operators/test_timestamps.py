@@ -5,8 +5,9 @@ import pytest
 from millstream.core.batch import MAX_TIMESTAMP, MIN_TIMESTAMP, WatermarkStatus
 from millstream.core.errors import JobDefinitionError
 from millstream.operators.source import SourceSpec
-from millstream.operators.timestamps import TimestampsSpec, WatermarkTracker
+from millstream.operators.timestamps import TimestampsSpec
 from millstream.operators.watermark_strategy import TimestampAssigner, WatermarkStrategy
+from millstream.operators.watermark_tracker import WatermarkTracker
 from millstream.testing import OperatorHarness, W
 
 IDLE, ACTIVE = WatermarkStatus(idle=True), WatermarkStatus(idle=False)

@@ -126,3 +126,23 @@ def test_it_does_what_the_rules_say(program) -> None:
                 idle = element.idle
         assert seen == model.emitted
         assert idle == all(model.idle)
+
+
+@given(
+    advances=st.lists(st.tuples(st.integers(0, 1), st.integers(1, 30)), max_size=40),
+    behind=st.lists(st.integers(1, 30), max_size=40),
+)
+def test_an_input_that_has_not_caught_up_changes_nothing_for_the_others(advances, behind) -> None:
+    """The same inputs with a third one that woke up behind, and stays behind whatever it says."""
+    alone, accompanied, emitted = WatermarkValve(2), WatermarkValve(3), 0
+    accompanied.on_status(2, idle=True)
+    for valve in (alone, accompanied):
+        valve.on_watermark(0, 0)
+        assert valve.on_watermark(1, 0) == [W(0)]
+    accompanied.on_status(2, idle=False)
+    laggard = iter(behind)
+    for channel, timestamp in advances:
+        expected = alone.on_watermark(channel, timestamp)
+        assert accompanied.on_watermark(channel, timestamp) == expected
+        emitted = max([emitted, *(element.timestamp for element in expected)])
+        assert accompanied.on_watermark(2, min(next(laggard, 0), emitted - 1)) == []

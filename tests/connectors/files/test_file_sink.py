@@ -8,8 +8,7 @@ import pytest
 from millstream.connectors.files import BucketAssigner, Encoder, FileSink, OutputFileConfig, RollingPolicy
 from millstream.connectors.files.committer import FileCommittable
 from millstream.core.errors import ConnectorError, JobDefinitionError
-from tests.conformance.sink_suite import SinkSuite
-from tests.connectors.harness import SinkRun
+from millstream.testing.connectors import SinkContract, SinkRun
 
 
 def sink_to(path: Path, **options) -> FileSink[str]:
@@ -31,7 +30,7 @@ def visible_lines(path: Path) -> list[str]:
     return [line for file in visible_files(path) for line in file.read_text().splitlines()]
 
 
-class TestFileSink(SinkSuite):
+class TestFileSink(SinkContract):
     @pytest.fixture
     def sink(self, tmp_path):
         return sink_to(tmp_path / "out")
@@ -40,7 +39,7 @@ class TestFileSink(SinkSuite):
         return visible_lines(Path(sink._settings.base_path))
 
 
-class TestFileSinkWithBucketsAndSmallParts(SinkSuite):
+class TestFileSinkWithBucketsAndSmallParts(SinkContract):
     @pytest.fixture
     def sink(self, tmp_path):
         rolling = RollingPolicy.default_rolling_policy(part_size=2)

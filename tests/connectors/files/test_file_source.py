@@ -12,8 +12,7 @@ from millstream.connectors.files import FileSource, StreamFormat
 from millstream.connectors.files.splits import FileSplit, find_splits
 from millstream.connectors.files.text_lines import TextLineCursor
 from millstream.core.errors import ConnectorError, JobDefinitionError
-from tests.conformance.source_suite import SourceSuite
-from tests.connectors.harness import SourceRun
+from millstream.testing.connectors import SourceContract, SourceRun
 
 
 def source_of(*paths: Path, charset: str = "UTF-8", split_bytes: int = 16) -> FileSource:
@@ -21,7 +20,7 @@ def source_of(*paths: Path, charset: str = "UTF-8", split_bytes: int = 16) -> Fi
     return builder.set_split_bytes(split_bytes).process_static_file_set().build()
 
 
-class TestFileSource(SourceSuite):
+class TestFileSource(SourceContract):
     @pytest.fixture
     def source(self, tmp_path):
         (tmp_path / "a.txt").write_text("".join(f"a{n}\n" for n in range(60)))

@@ -5,17 +5,18 @@ Everything that would survive a crash (a checkpoint) is held in encoded form, so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import cloudpickle
 
-from millstream.connectors.base import (
+from ..connectors.base import (
     CommittingSinkWriter,
     EndOfSource,
     NothingAvailable,
     Sink,
+    SinkWriter,
     SinkWriterContext,
     Source,
     SourceBatch,
@@ -25,8 +26,12 @@ from millstream.connectors.base import (
     StatefulSinkWriter,
     SupportsCommitter,
 )
-from millstream.core.clock import ManualClock
+from ..core.clock import ManualClock, SystemClock
 
+_CLOCK: Final = SystemClock()
+_BLOCKED_MS: Final = 1_000
+"""`poll_next` is allowed "a few ms at most"; a busy machine is allowed more, waiting for an outside system is not."""
+_PATIENCE_MS: Final = 60_000
 _open_runs: list[SourceRun | SinkRun] = []
 
 
@@ -44,40 +49,70 @@ class SourceCheckpoint:
     splits: tuple[bytes, ...]
 
 
+_AsyncCall = tuple[Callable[[], Any], Callable[[Any], None]]
+
+
 class RecordingEnumeratorContext:
     """Delivers assignments to the readers, and runs asynchronous work when asked to."""
 
     def __init__(self, run: SourceRun, parallelism: int) -> None:
         self._run = run
         self._parallelism = parallelism
-        self.pending: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
+        self.pending: list[_AsyncCall] = []
+        self.periodic: list[_AsyncCall] = []
 
     @property
     def parallelism(self) -> int:
+        """Number of readers."""
         return self._parallelism
 
-    def assign_splits(self, assignment: dict[int, list[Any]]) -> None:
+    def assign_splits(self, assignment: Mapping[int, Sequence[Any]]) -> None:
+        """They travel encoded."""
         source = self._run.source
         for subtask, splits in assignment.items():
             sent = [source.decode_split(source.encode_split(split)) for split in splits]
+            self._run.unfinished[subtask].update(split.split_id for split in sent)
             self._run.readers[subtask].add_splits(sent)
 
     def signal_no_more_splits(self, subtask: int) -> None:
+        """Told to the reader at once."""
+        self._run.more_splits[subtask] = False
         self._run.readers[subtask].notify_no_more_splits()
 
     def call_async(
         self, work: Callable[[], Any], handler: Callable[[Any], None], *, period_ms: int | None = None
     ) -> None:
+        """Kept for `run_pending`, and with a period for `run_periodic`, too."""
         self.pending.append((work, handler))
+        if period_ms is not None:
+            self.periodic.append((work, handler))
 
     def run_pending(self) -> None:
+        """Run what was asked for."""
         pending, self.pending = self.pending, []
         for work, handler in pending:
             handler(work())
 
+    def run_periodic(self) -> None:
+        """Run again what was asked for with a period."""
+        for work, handler in self.periodic:
+            handler(work())
+
 
 class SourceRun:
-    """One attempt of a source: an enumerator and its readers."""
+    """One attempt of a source: an enumerator and its readers.
+
+    Args:
+        restored: what an earlier run's `checkpoint` gave.
+        clock: what readers take for the wall clock.
+        batch: `max_records` of every poll.
+
+    Attributes:
+        values: all records so far; `by_subtask` those of each reader, `timestamps` their event times.
+        ended: which readers have come to their end.
+        unfinished: ids of the splits that each reader has.
+        more_splits: which readers may be given more.
+    """
 
     def __init__(
         self,
@@ -96,6 +131,8 @@ class SourceRun:
         self.values: list[Any] = []
         self.timestamps: list[int | None] = []
         self.ended = [False] * parallelism
+        self.more_splits = [True] * parallelism
+        self.unfinished: list[set[str]] = [set() for _ in range(parallelism)]
         self.by_subtask: list[list[Any]] = [[] for _ in range(parallelism)]
         self.readers: list[SourceReader[Any, Any]] = [
             self.source.create_reader(SourceReaderContext(subtask, parallelism, "job", self.clock))
@@ -112,27 +149,41 @@ class SourceRun:
             reader.start()
             self.enumerator.add_reader(subtask)
 
-    def poll(self, subtask: int) -> object:
-        """One poll of one reader; its records are noted."""
+    def poll(self, subtask: int) -> Any:
+        """One poll of one reader; its records are noted. A reader that ran out of splits asks for more, as in a job."""
         self.context.run_pending()
-        answer = self.readers[subtask].poll_next(self.batch)
+        began_ms = _CLOCK.monotonic_ms()
+        answer: Any = self.readers[subtask].poll_next(self.batch)
+        took_ms = _CLOCK.monotonic_ms() - began_ms
+        assert took_ms < _BLOCKED_MS, f"poll_next blocked the loop for {took_ms} ms"
         match answer:
             case SourceBatch(values=values, timestamps=timestamps):
-                assert 0 < len(values) <= self.batch
-                assert timestamps is None or len(timestamps) == len(values)
+                assert 0 < len(values) <= self.batch, f"{len(values)} records instead of 1 to {self.batch}"
+                assert timestamps is None or len(timestamps) == len(values), "not one timestamp per record"
+                assert answer.split_id in self.unfinished[subtask], (
+                    f"{answer.split_id!r} is no split of this reader"
+                )
                 self.values += values
                 self.timestamps += timestamps or [None] * len(values)
                 self.by_subtask[subtask] += values
             case EndOfSource():
                 self.ended[subtask] = True
-            case SplitFinished() | NothingAvailable():
+            case SplitFinished(split_id=split_id):
+                self.unfinished[subtask].remove(split_id)
+                if not self.unfinished[subtask] and self.more_splits[subtask]:
+                    self.enumerator.handle_split_request(subtask)
+            case NothingAvailable():
                 pass
+            case _:
+                raise AssertionError(f"poll_next answered {answer!r}")
         return answer
 
     def read(self, polls: int | None = None) -> list[Any]:
         """Poll the readers in turn, `polls` times or until all have ended; gives all records so far."""
         last = None if polls is None else self.polls + polls
+        deadline_ms = _CLOCK.monotonic_ms() + _PATIENCE_MS
         while not all(self.ended) and self.polls != last:
+            assert _CLOCK.monotonic_ms() < deadline_ms, "the source neither gives records nor ends"
             answer = self.poll(self.polls % len(self.readers))
             if isinstance(answer, NothingAvailable) and not self.context.pending:
                 self.clock.advance(answer.retry_in_ms)
@@ -169,7 +220,12 @@ class SinkCheckpoint:
 
 @dataclass
 class SinkRun:
-    """One attempt of a sink: its writers, and a committer for phase two."""
+    """One attempt of a sink: its writers, each from a copy of the recipe, and a committer for phase two.
+
+    Attributes:
+        restored: the checkpoint it starts from; its committables are committed before the writers are made.
+        attempt: rises with every restart of a job.
+    """
 
     sink: Sink[Any]
     parallelism: int = 1
@@ -179,16 +235,20 @@ class SinkRun:
     clock: ManualClock = field(default_factory=lambda: ManualClock(1_700_000_000_000))
 
     def __post_init__(self) -> None:
-        self.sink = cloudpickle.loads(cloudpickle.dumps(self.sink))
+        recipe = cloudpickle.dumps(self.sink)
+        self.sink = cloudpickle.loads(recipe)
+        self.writers: list[SinkWriter[Any]] = []
         self.committer = self.sink.create_committer() if isinstance(self.sink, SupportsCommitter) else None
         if self.restored:
             self.commit(self.restored)
         self.writers = [
-            self.sink.create_writer(self._context(subtask)) for subtask in range(self.parallelism)
+            cloudpickle.loads(recipe).create_writer(self._context(subtask))
+            for subtask in range(self.parallelism)
         ]
         _open_runs.append(self)
 
     def write(self, subtask: int, values: Sequence[Any], timestamps: Sequence[int] | None = None) -> None:
+        """A batch for one writer."""
         self.writers[subtask].write_batch(values, timestamps)
 
     def checkpoint(self, checkpoint_id: int, *, end_of_input: bool = False) -> SinkCheckpoint:
