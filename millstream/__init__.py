@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from .all_windowed_stream import AllWindowedStream as AllWindowedStream
     from .checkpoint_config import CheckpointConfig as CheckpointConfig
     from .checkpoint_config import CheckpointingMode as CheckpointingMode
     from .checkpoint_config import ExternalizedCheckpointRetention as ExternalizedCheckpointRetention
@@ -43,6 +44,20 @@ if TYPE_CHECKING:
     from .environment import RuntimeExecutionMode as RuntimeExecutionMode
     from .environment import StreamExecutionEnvironment as StreamExecutionEnvironment
     from .keyed_stream import KeyedStream as KeyedStream
+    from .operators.all_window_functions import AllWindowFunction as AllWindowFunction
+    from .operators.all_window_functions import ProcessAllWindowFunction as ProcessAllWindowFunction
+    from .operators.count_triggers import CountTrigger as CountTrigger
+    from .operators.count_triggers import DeltaTrigger as DeltaTrigger
+    from .operators.count_triggers import NeverTrigger as NeverTrigger
+    from .operators.count_triggers import PurgingTrigger as PurgingTrigger
+    from .operators.count_windows import CountSlidingWindowAssigner as CountSlidingWindowAssigner
+    from .operators.count_windows import CountTumblingWindowAssigner as CountTumblingWindowAssigner
+    from .operators.count_windows import GlobalWindows as GlobalWindows
+    from .operators.evictors import CountEvictor as CountEvictor
+    from .operators.evictors import DeltaEvictor as DeltaEvictor
+    from .operators.evictors import Evictor as Evictor
+    from .operators.evictors import TimeEvictor as TimeEvictor
+    from .operators.evictors import TimestampedValue as TimestampedValue
     from .operators.functions import AggregateFunction as AggregateFunction
     from .operators.functions import FilterFunction as FilterFunction
     from .operators.functions import FlatMapFunction as FlatMapFunction
@@ -58,12 +73,37 @@ if TYPE_CHECKING:
     from .operators.functions import TimeDomain as TimeDomain
     from .operators.functions import TimerService as TimerService
     from .operators.functions import WindowFunction as WindowFunction
+    from .operators.session_windows import DynamicEventTimeSessionWindows as DynamicEventTimeSessionWindows
+    from .operators.session_windows import (
+        DynamicProcessingTimeSessionWindows as DynamicProcessingTimeSessionWindows,
+    )
+    from .operators.session_windows import EventTimeSessionWindows as EventTimeSessionWindows
+    from .operators.session_windows import ProcessingTimeSessionWindows as ProcessingTimeSessionWindows
+    from .operators.session_windows import SessionWindowTimeGapExtractor as SessionWindowTimeGapExtractor
+    from .operators.time_triggers import ContinuousEventTimeTrigger as ContinuousEventTimeTrigger
+    from .operators.time_triggers import ContinuousProcessingTimeTrigger as ContinuousProcessingTimeTrigger
+    from .operators.time_triggers import EventTimeTrigger as EventTimeTrigger
+    from .operators.time_triggers import ProcessingTimeoutTrigger as ProcessingTimeoutTrigger
+    from .operators.time_triggers import ProcessingTimeTrigger as ProcessingTimeTrigger
+    from .operators.trigger import Trigger as Trigger
+    from .operators.trigger import TriggerResult as TriggerResult
     from .operators.watermark_strategy import TimestampAssigner as TimestampAssigner
     from .operators.watermark_strategy import WatermarkStrategy as WatermarkStrategy
+    from .operators.window_types import CountWindow as CountWindow
+    from .operators.window_types import CountWindowSerializer as CountWindowSerializer
+    from .operators.window_types import GlobalWindow as GlobalWindow
+    from .operators.window_types import GlobalWindowSerializer as GlobalWindowSerializer
+    from .operators.window_types import TimeWindow as TimeWindow
+    from .operators.window_types import TimeWindowSerializer as TimeWindowSerializer
+    from .operators.window_types import TypeSerializer as TypeSerializer
+    from .operators.window_types import Window as Window
+    from .operators.windowing import MergingWindowAssigner as MergingWindowAssigner
     from .operators.windowing import SlidingEventTimeWindows as SlidingEventTimeWindows
-    from .operators.windowing import TimeWindow as TimeWindow
+    from .operators.windowing import SlidingProcessingTimeWindows as SlidingProcessingTimeWindows
     from .operators.windowing import TumblingEventTimeWindows as TumblingEventTimeWindows
+    from .operators.windowing import TumblingProcessingTimeWindows as TumblingProcessingTimeWindows
     from .operators.windowing import WindowAssigner as WindowAssigner
+    from .operators.windowing import WindowStagger as WindowStagger
     from .runtime.job_manager.client import JobClient as JobClient
     from .runtime.job_manager.client import JobExecutionResult as JobExecutionResult
     from .runtime.job_manager.scheduling import JobStatus as JobStatus
@@ -73,6 +113,7 @@ if TYPE_CHECKING:
     from .state.descriptors import ReducingStateDescriptor as ReducingStateDescriptor
     from .state.descriptors import ValueStateDescriptor as ValueStateDescriptor
     from .state.keyed import AggregatingState as AggregatingState
+    from .state.keyed import KeyedStateStore as KeyedStateStore
     from .state.keyed import ListState as ListState
     from .state.keyed import MapState as MapState
     from .state.keyed import ReducingState as ReducingState
@@ -88,6 +129,8 @@ __all__ = [
     "AggregateFunction",
     "AggregatingState",
     "AggregatingStateDescriptor",
+    "AllWindowFunction",
+    "AllWindowedStream",
     "CheckpointConfig",
     "CheckpointError",
     "CheckpointFailureReason",
@@ -97,14 +140,32 @@ __all__ = [
     "Configuration",
     "ConfigurationError",
     "ConnectorError",
+    "ContinuousEventTimeTrigger",
+    "ContinuousProcessingTimeTrigger",
+    "CountEvictor",
+    "CountSlidingWindowAssigner",
+    "CountTrigger",
+    "CountTumblingWindowAssigner",
+    "CountWindow",
+    "CountWindowSerializer",
     "DataStream",
     "DataStreamSink",
+    "DeltaEvictor",
+    "DeltaTrigger",
     "Duration",
+    "DynamicEventTimeSessionWindows",
+    "DynamicProcessingTimeSessionWindows",
     "EmbeddedRocksDBStateBackend",
+    "EventTimeSessionWindows",
+    "EventTimeTrigger",
+    "Evictor",
     "ExternalizedCheckpointRetention",
     "FilterFunction",
     "FlatMapFunction",
     "Function",
+    "GlobalWindow",
+    "GlobalWindowSerializer",
+    "GlobalWindows",
     "HashMapStateBackend",
     "Instant",
     "InvalidKeyError",
@@ -116,17 +177,25 @@ __all__ = [
     "JobStatus",
     "KeySelector",
     "KeyedProcessFunction",
+    "KeyedStateStore",
     "KeyedStream",
     "ListState",
     "ListStateDescriptor",
     "MapFunction",
     "MapState",
     "MapStateDescriptor",
+    "MergingWindowAssigner",
     "MillstreamError",
     "MissingDependencyError",
+    "NeverTrigger",
     "OutputTag",
+    "ProcessAllWindowFunction",
     "ProcessFunction",
     "ProcessWindowFunction",
+    "ProcessingTimeSessionWindows",
+    "ProcessingTimeTrigger",
+    "ProcessingTimeoutTrigger",
+    "PurgingTrigger",
     "RecordSerializationError",
     "ReduceFunction",
     "ReducingState",
@@ -136,30 +205,42 @@ __all__ = [
     "RuntimeContext",
     "RuntimeExecutionMode",
     "SerializationSetupError",
+    "SessionWindowTimeGapExtractor",
     "SlidingEventTimeWindows",
+    "SlidingProcessingTimeWindows",
     "StateBackend",
     "StateError",
     "StreamExecutionEnvironment",
     "Time",
     "TimeDomain",
+    "TimeEvictor",
     "TimeWindow",
+    "TimeWindowSerializer",
     "TimerService",
     "TimestampAssigner",
+    "TimestampedValue",
+    "Trigger",
+    "TriggerResult",
     "TumblingEventTimeWindows",
+    "TumblingProcessingTimeWindows",
     "TypeInformation",
+    "TypeSerializer",
     "Types",
     "UserFunctionError",
     "ValueState",
     "ValueStateDescriptor",
     "WatermarkStrategy",
+    "Window",
     "WindowAssigner",
     "WindowFunction",
+    "WindowStagger",
     "WindowedStream",
     "WorkerLostError",
     "__version__",
 ]
 
 _MODULES: Final = {
+    "all_windowed_stream": ("AllWindowedStream",),
     "checkpoint_config": (
         "CheckpointConfig",
         "CheckpointingMode",
@@ -207,6 +288,28 @@ _MODULES: Final = {
         "StreamExecutionEnvironment",
     ),
     "keyed_stream": ("KeyedStream",),
+    "operators.all_window_functions": (
+        "AllWindowFunction",
+        "ProcessAllWindowFunction",
+    ),
+    "operators.count_triggers": (
+        "CountTrigger",
+        "DeltaTrigger",
+        "NeverTrigger",
+        "PurgingTrigger",
+    ),
+    "operators.count_windows": (
+        "CountSlidingWindowAssigner",
+        "CountTumblingWindowAssigner",
+        "GlobalWindows",
+    ),
+    "operators.evictors": (
+        "CountEvictor",
+        "DeltaEvictor",
+        "Evictor",
+        "TimeEvictor",
+        "TimestampedValue",
+    ),
     "operators.functions": (
         "AggregateFunction",
         "FilterFunction",
@@ -224,15 +327,46 @@ _MODULES: Final = {
         "TimerService",
         "WindowFunction",
     ),
+    "operators.session_windows": (
+        "DynamicEventTimeSessionWindows",
+        "DynamicProcessingTimeSessionWindows",
+        "EventTimeSessionWindows",
+        "ProcessingTimeSessionWindows",
+        "SessionWindowTimeGapExtractor",
+    ),
+    "operators.time_triggers": (
+        "ContinuousEventTimeTrigger",
+        "ContinuousProcessingTimeTrigger",
+        "EventTimeTrigger",
+        "ProcessingTimeTrigger",
+        "ProcessingTimeoutTrigger",
+    ),
+    "operators.trigger": (
+        "Trigger",
+        "TriggerResult",
+    ),
     "operators.watermark_strategy": (
         "TimestampAssigner",
         "WatermarkStrategy",
     ),
-    "operators.windowing": (
-        "SlidingEventTimeWindows",
+    "operators.window_types": (
+        "CountWindow",
+        "CountWindowSerializer",
+        "GlobalWindow",
+        "GlobalWindowSerializer",
         "TimeWindow",
+        "TimeWindowSerializer",
+        "TypeSerializer",
+        "Window",
+    ),
+    "operators.windowing": (
+        "MergingWindowAssigner",
+        "SlidingEventTimeWindows",
+        "SlidingProcessingTimeWindows",
         "TumblingEventTimeWindows",
+        "TumblingProcessingTimeWindows",
         "WindowAssigner",
+        "WindowStagger",
     ),
     "runtime.job_manager.client": (
         "JobClient",
@@ -248,6 +382,7 @@ _MODULES: Final = {
     ),
     "state.keyed": (
         "AggregatingState",
+        "KeyedStateStore",
         "ListState",
         "MapState",
         "ReducingState",

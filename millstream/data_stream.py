@@ -25,10 +25,13 @@ from .runtime.graph.stream_graph import Broadcast, Forward, Partitioner, Rebalan
 from .stream_settings import OperatorSettings
 
 if TYPE_CHECKING:
+    from .all_windowed_stream import AllWindowedStream
     from .collected import CollectedResults
     from .environment import StreamExecutionEnvironment
     from .keyed_stream import KeyedStream
     from .operators.base import OperatorSpec
+    from .operators.window_types import GlobalWindow, W
+    from .operators.windowing import WindowAssigner
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -146,6 +149,29 @@ class DataStream(OperatorSettings, Generic[T]):
                 fix="write for example WatermarkStrategy.for_monotonous_timestamps()",
             )
         return self._then("Timestamps/Watermarks", TimestampsSpec(watermark_strategy), self._type)
+
+    # ---- windows over all records
+
+    def window_all(self, window_assigner: WindowAssigner[T, W]) -> AllWindowedStream[T, W]:
+        """All records grouped into windows, whatever their key: in one subtask, whatever the parallelism.
+
+        Raises:
+            JobDefinitionError: `window_assigner` is none.
+        """
+        from .all_windowed_stream import AllWindowedStream
+
+        return AllWindowedStream(self, window_assigner)
+
+    def count_window_all(self, size: int, slide: int | None = None) -> AllWindowedStream[T, GlobalWindow]:
+        """All records in groups of `size`, as `KeyedStream.count_window`, in one subtask.
+
+        Raises:
+            JobDefinitionError: `size` or `slide` is no positive number.
+        """
+        from .all_windowed_stream import AllWindowedStream
+        from .operators.count_windows import GlobalWindows, count_windows
+
+        return count_windows(AllWindowedStream(self, GlobalWindows.create()), size, slide)
 
     # ---- where records go
 
