@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from .all_windowed_stream import AllWindowedStream as AllWindowedStream
     from .async_data_stream import AsyncDataStream as AsyncDataStream
     from .checkpoint_config import CheckpointConfig as CheckpointConfig
     from .checkpoint_config import CheckpointingMode as CheckpointingMode
@@ -65,6 +66,8 @@ if TYPE_CHECKING:
     from .operators.accumulators import LongCounter as LongCounter
     from .operators.accumulators import LongMaximum as LongMaximum
     from .operators.accumulators import LongMinimum as LongMinimum
+    from .operators.all_window_functions import AllWindowFunction as AllWindowFunction
+    from .operators.all_window_functions import ProcessAllWindowFunction as ProcessAllWindowFunction
     from .operators.async_functions import AsyncFunction as AsyncFunction
     from .operators.async_functions import ResultFuture as ResultFuture
     from .operators.async_retry import AsyncRetryPredicate as AsyncRetryPredicate
@@ -82,6 +85,18 @@ if TYPE_CHECKING:
     from .operators.co_functions import CoMapFunction as CoMapFunction
     from .operators.co_functions import CoProcessFunction as CoProcessFunction
     from .operators.co_functions import KeyedCoProcessFunction as KeyedCoProcessFunction
+    from .operators.count_triggers import CountTrigger as CountTrigger
+    from .operators.count_triggers import DeltaTrigger as DeltaTrigger
+    from .operators.count_triggers import NeverTrigger as NeverTrigger
+    from .operators.count_triggers import PurgingTrigger as PurgingTrigger
+    from .operators.count_windows import CountSlidingWindowAssigner as CountSlidingWindowAssigner
+    from .operators.count_windows import CountTumblingWindowAssigner as CountTumblingWindowAssigner
+    from .operators.count_windows import GlobalWindows as GlobalWindows
+    from .operators.evictors import CountEvictor as CountEvictor
+    from .operators.evictors import DeltaEvictor as DeltaEvictor
+    from .operators.evictors import Evictor as Evictor
+    from .operators.evictors import TimeEvictor as TimeEvictor
+    from .operators.evictors import TimestampedValue as TimestampedValue
     from .operators.functions import AggregateFunction as AggregateFunction
     from .operators.functions import FilterFunction as FilterFunction
     from .operators.functions import FlatMapFunction as FlatMapFunction
@@ -111,16 +126,41 @@ if TYPE_CHECKING:
     from .operators.operator_state import OperatorListState as OperatorListState
     from .operators.operator_state import OperatorStateStore as OperatorStateStore
     from .operators.operator_state import ReadOnlyBroadcastState as ReadOnlyBroadcastState
+    from .operators.session_windows import DynamicEventTimeSessionWindows as DynamicEventTimeSessionWindows
+    from .operators.session_windows import (
+        DynamicProcessingTimeSessionWindows as DynamicProcessingTimeSessionWindows,
+    )
+    from .operators.session_windows import EventTimeSessionWindows as EventTimeSessionWindows
+    from .operators.session_windows import ProcessingTimeSessionWindows as ProcessingTimeSessionWindows
+    from .operators.session_windows import SessionWindowTimeGapExtractor as SessionWindowTimeGapExtractor
     from .operators.sink_functions import SinkFunction as SinkFunction
     from .operators.sink_functions import TwoPhaseCommitSinkFunction as TwoPhaseCommitSinkFunction
+    from .operators.time_triggers import ContinuousEventTimeTrigger as ContinuousEventTimeTrigger
+    from .operators.time_triggers import ContinuousProcessingTimeTrigger as ContinuousProcessingTimeTrigger
+    from .operators.time_triggers import EventTimeTrigger as EventTimeTrigger
+    from .operators.time_triggers import ProcessingTimeoutTrigger as ProcessingTimeoutTrigger
+    from .operators.time_triggers import ProcessingTimeTrigger as ProcessingTimeTrigger
+    from .operators.trigger import Trigger as Trigger
+    from .operators.trigger import TriggerResult as TriggerResult
     from .operators.watermark_generator import WatermarkGenerator as WatermarkGenerator
     from .operators.watermark_generator import WatermarkOutput as WatermarkOutput
     from .operators.watermark_strategy import TimestampAssigner as TimestampAssigner
     from .operators.watermark_strategy import WatermarkStrategy as WatermarkStrategy
+    from .operators.window_types import CountWindow as CountWindow
+    from .operators.window_types import CountWindowSerializer as CountWindowSerializer
+    from .operators.window_types import GlobalWindow as GlobalWindow
+    from .operators.window_types import GlobalWindowSerializer as GlobalWindowSerializer
+    from .operators.window_types import TimeWindow as TimeWindow
+    from .operators.window_types import TimeWindowSerializer as TimeWindowSerializer
+    from .operators.window_types import TypeSerializer as TypeSerializer
+    from .operators.window_types import Window as Window
+    from .operators.windowing import MergingWindowAssigner as MergingWindowAssigner
     from .operators.windowing import SlidingEventTimeWindows as SlidingEventTimeWindows
-    from .operators.windowing import TimeWindow as TimeWindow
+    from .operators.windowing import SlidingProcessingTimeWindows as SlidingProcessingTimeWindows
     from .operators.windowing import TumblingEventTimeWindows as TumblingEventTimeWindows
+    from .operators.windowing import TumblingProcessingTimeWindows as TumblingProcessingTimeWindows
     from .operators.windowing import WindowAssigner as WindowAssigner
+    from .operators.windowing import WindowStagger as WindowStagger
     from .runtime.job_manager.client import JobClient as JobClient
     from .runtime.job_manager.client import JobExecutionResult as JobExecutionResult
     from .runtime.job_manager.scheduling import JobStatus as JobStatus
@@ -130,6 +170,7 @@ if TYPE_CHECKING:
     from .state.descriptors import ReducingStateDescriptor as ReducingStateDescriptor
     from .state.descriptors import ValueStateDescriptor as ValueStateDescriptor
     from .state.keyed import AggregatingState as AggregatingState
+    from .state.keyed import KeyedStateStore as KeyedStateStore
     from .state.keyed import ListState as ListState
     from .state.keyed import MapState as MapState
     from .state.keyed import ReducingState as ReducingState
@@ -146,6 +187,8 @@ __all__ = [
     "AggregateFunction",
     "AggregatingState",
     "AggregatingStateDescriptor",
+    "AllWindowFunction",
+    "AllWindowedStream",
     "AsyncDataStream",
     "AsyncFunction",
     "AsyncRetryPredicate",
@@ -174,16 +217,31 @@ __all__ = [
     "ConfigurationError",
     "ConnectedStreams",
     "ConnectorError",
+    "ContinuousEventTimeTrigger",
+    "ContinuousProcessingTimeTrigger",
+    "CountEvictor",
+    "CountSlidingWindowAssigner",
+    "CountTrigger",
+    "CountTumblingWindowAssigner",
+    "CountWindow",
+    "CountWindowSerializer",
     "Counter",
     "DataStream",
     "DataStreamSink",
+    "DeltaEvictor",
+    "DeltaTrigger",
     "DescriptiveStatisticsHistogram",
     "Distribution",
     "DoubleCounter",
     "DoubleMaximum",
     "DoubleMinimum",
     "Duration",
+    "DynamicEventTimeSessionWindows",
+    "DynamicProcessingTimeSessionWindows",
     "EmbeddedRocksDBStateBackend",
+    "EventTimeSessionWindows",
+    "EventTimeTrigger",
+    "Evictor",
     "ExternalizedCheckpointRetention",
     "FilterFunction",
     "FlatJoinFunction",
@@ -191,6 +249,9 @@ __all__ = [
     "Function",
     "FunctionInitializationContext",
     "FunctionSnapshotContext",
+    "GlobalWindow",
+    "GlobalWindowSerializer",
+    "GlobalWindows",
     "HashMapStateBackend",
     "Histogram",
     "Instant",
@@ -213,6 +274,7 @@ __all__ = [
     "KeyedCoProcessFunction",
     "KeyedProcessFunction",
     "KeyedStateFunction",
+    "KeyedStateStore",
     "KeyedStream",
     "ListAccumulator",
     "ListState",
@@ -223,17 +285,24 @@ __all__ = [
     "MapFunction",
     "MapState",
     "MapStateDescriptor",
+    "MergingWindowAssigner",
     "Meter",
     "MetricGroup",
     "MillstreamError",
     "MissingDependencyError",
+    "NeverTrigger",
     "OperatorListState",
     "OperatorStateStore",
     "OutputTag",
     "Partitioner",
+    "ProcessAllWindowFunction",
     "ProcessFunction",
     "ProcessJoinFunction",
     "ProcessWindowFunction",
+    "ProcessingTimeSessionWindows",
+    "ProcessingTimeTrigger",
+    "ProcessingTimeoutTrigger",
+    "PurgingTrigger",
     "ReadOnlyBroadcastState",
     "RecordSerializationError",
     "ReduceFunction",
@@ -245,19 +314,28 @@ __all__ = [
     "RuntimeContext",
     "RuntimeExecutionMode",
     "SerializationSetupError",
+    "SessionWindowTimeGapExtractor",
     "SinkFunction",
     "SlidingEventTimeWindows",
+    "SlidingProcessingTimeWindows",
     "StateBackend",
     "StateError",
     "StreamExecutionEnvironment",
     "Time",
     "TimeDomain",
+    "TimeEvictor",
     "TimeWindow",
+    "TimeWindowSerializer",
     "TimerService",
     "TimestampAssigner",
+    "TimestampedValue",
+    "Trigger",
+    "TriggerResult",
     "TumblingEventTimeWindows",
+    "TumblingProcessingTimeWindows",
     "TwoPhaseCommitSinkFunction",
     "TypeInformation",
+    "TypeSerializer",
     "Types",
     "UserFunctionError",
     "ValueState",
@@ -266,14 +344,17 @@ __all__ = [
     "WatermarkGenerator",
     "WatermarkOutput",
     "WatermarkStrategy",
+    "Window",
     "WindowAssigner",
     "WindowFunction",
+    "WindowStagger",
     "WindowedStream",
     "WorkerLostError",
     "__version__",
 ]
 
 _MODULES: Final = {
+    "all_windowed_stream": ("AllWindowedStream",),
     "async_data_stream": ("AsyncDataStream",),
     "checkpoint_config": (
         "CheckpointConfig",
@@ -351,6 +432,10 @@ _MODULES: Final = {
         "LongMaximum",
         "LongMinimum",
     ),
+    "operators.all_window_functions": (
+        "AllWindowFunction",
+        "ProcessAllWindowFunction",
+    ),
     "operators.async_functions": (
         "AsyncFunction",
         "ResultFuture",
@@ -377,6 +462,24 @@ _MODULES: Final = {
         "CoMapFunction",
         "CoProcessFunction",
         "KeyedCoProcessFunction",
+    ),
+    "operators.count_triggers": (
+        "CountTrigger",
+        "DeltaTrigger",
+        "NeverTrigger",
+        "PurgingTrigger",
+    ),
+    "operators.count_windows": (
+        "CountSlidingWindowAssigner",
+        "CountTumblingWindowAssigner",
+        "GlobalWindows",
+    ),
+    "operators.evictors": (
+        "CountEvictor",
+        "DeltaEvictor",
+        "Evictor",
+        "TimeEvictor",
+        "TimestampedValue",
     ),
     "operators.functions": (
         "AggregateFunction",
@@ -415,9 +518,27 @@ _MODULES: Final = {
         "OperatorStateStore",
         "ReadOnlyBroadcastState",
     ),
+    "operators.session_windows": (
+        "DynamicEventTimeSessionWindows",
+        "DynamicProcessingTimeSessionWindows",
+        "EventTimeSessionWindows",
+        "ProcessingTimeSessionWindows",
+        "SessionWindowTimeGapExtractor",
+    ),
     "operators.sink_functions": (
         "SinkFunction",
         "TwoPhaseCommitSinkFunction",
+    ),
+    "operators.time_triggers": (
+        "ContinuousEventTimeTrigger",
+        "ContinuousProcessingTimeTrigger",
+        "EventTimeTrigger",
+        "ProcessingTimeTrigger",
+        "ProcessingTimeoutTrigger",
+    ),
+    "operators.trigger": (
+        "Trigger",
+        "TriggerResult",
     ),
     "operators.watermark_generator": (
         "WatermarkGenerator",
@@ -427,11 +548,24 @@ _MODULES: Final = {
         "TimestampAssigner",
         "WatermarkStrategy",
     ),
-    "operators.windowing": (
-        "SlidingEventTimeWindows",
+    "operators.window_types": (
+        "CountWindow",
+        "CountWindowSerializer",
+        "GlobalWindow",
+        "GlobalWindowSerializer",
         "TimeWindow",
+        "TimeWindowSerializer",
+        "TypeSerializer",
+        "Window",
+    ),
+    "operators.windowing": (
+        "MergingWindowAssigner",
+        "SlidingEventTimeWindows",
+        "SlidingProcessingTimeWindows",
         "TumblingEventTimeWindows",
+        "TumblingProcessingTimeWindows",
         "WindowAssigner",
+        "WindowStagger",
     ),
     "runtime.job_manager.client": (
         "JobClient",
@@ -447,6 +581,7 @@ _MODULES: Final = {
     ),
     "state.keyed": (
         "AggregatingState",
+        "KeyedStateStore",
         "ListState",
         "MapState",
         "ReducingState",

@@ -36,6 +36,7 @@ from .runtime.graph.stream_graph import Partitioner as Partitioning
 from .stream_settings import OperatorSettings
 
 if TYPE_CHECKING:
+    from .all_windowed_stream import AllWindowedStream
     from .collected import CollectedResults
     from .connected_streams import BroadcastConnectedStream, BroadcastStream, ConnectedStreams
     from .environment import StreamExecutionEnvironment
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from .keyed_stream import KeyedStream
     from .operators.base import OperatorSpec
     from .operators.sink_functions import SinkFunction, TwoPhaseCommitSinkFunction
+    from .operators.window_types import GlobalWindow, W
+    from .operators.windowing import WindowAssigner
     from .state.descriptors import MapStateDescriptor
 
 T = TypeVar("T")
@@ -177,6 +180,29 @@ class DataStream(OperatorSettings, Generic[T]):
                 fix="write for example WatermarkStrategy.for_monotonous_timestamps()",
             )
         return self._then("Timestamps/Watermarks", TimestampsSpec(watermark_strategy), self._type)
+
+    # ---- windows over all records
+
+    def window_all(self, window_assigner: WindowAssigner[T, W]) -> AllWindowedStream[T, W]:
+        """All records grouped into windows, whatever their key: in one subtask, whatever the parallelism.
+
+        Raises:
+            JobDefinitionError: `window_assigner` is none.
+        """
+        from .all_windowed_stream import AllWindowedStream
+
+        return AllWindowedStream(self, window_assigner)
+
+    def count_window_all(self, size: int, slide: int | None = None) -> AllWindowedStream[T, GlobalWindow]:
+        """All records in groups of `size`, as `KeyedStream.count_window`, in one subtask.
+
+        Raises:
+            JobDefinitionError: `size` or `slide` is no positive number.
+        """
+        from .all_windowed_stream import AllWindowedStream
+        from .operators.count_windows import GlobalWindows, count_windows
+
+        return count_windows(AllWindowedStream(self, GlobalWindows.create()), size, slide)
 
     # ---- where records go
 

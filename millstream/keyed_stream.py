@@ -20,12 +20,14 @@ from .operators.functions import (
     ReduceFunction,
     RuntimeContext,
 )
+from .operators.window_types import GlobalWindow
 from .operators.windowing import WindowAssigner
 from .runtime.graph.builder import StreamInput
 from .runtime.graph.stream_graph import Hash, StreamNode
 
 if TYPE_CHECKING:
     from .interval_join import IntervalJoin
+    from .operators.window_types import W
     from .windowed_stream import WindowedStream
 
 T = TypeVar("T")
@@ -142,19 +144,14 @@ class KeyedStream(DataStream[T], Generic[K, T]):
         check_function(func, "process_element", "process()", 2)
         return self._keyed("KeyedProcess", func, result_type(func, "process_element", output_type, many=True))
 
-    def window(self, window_assigner: WindowAssigner) -> WindowedStream[K, T]:
-        """The records of each key grouped in time.
+    def window(self, window_assigner: WindowAssigner[T, W]) -> WindowedStream[K, T, W]:
+        """The records of each key grouped into windows.
 
         Raises:
             JobDefinitionError: `window_assigner` is none.
         """
         from .windowed_stream import WindowedStream
 
-        if not isinstance(window_assigner, WindowAssigner):
-            raise definition_error(
-                f"window() was given {window_assigner!r}, which is not a window assigner",
-                fix="write for example window(TumblingEventTimeWindows.of(Duration.of_minutes(1)))",
-            )
         return WindowedStream(self, window_assigner)
 
     def interval_join(self, other_stream: KeyedStream[K, R]) -> IntervalJoin[K, T, R]:
@@ -173,6 +170,19 @@ class KeyedStream(DataStream[T], Generic[K, T]):
         reduce = field_aggregation(self._type, aggregation, field)
         spec = ReduceSpec(self._key_selector, self._key_type, reduce, self._type)
         return self._then("Keyed Aggregation", spec, self._type)
+
+    def count_window(self, size: int, slide: int | None = None) -> WindowedStream[K, T, GlobalWindow]:
+        """The records of each key in groups of `size`; with `slide`, the last `size` records after every `slide` of them.
+
+        Records that do not fill a group when the input ends give no result.
+
+        Raises:
+            JobDefinitionError: `size` or `slide` is no positive number.
+        """
+        from .operators.count_windows import GlobalWindows, count_windows
+        from .windowed_stream import WindowedStream
+
+        return count_windows(WindowedStream(self, GlobalWindows.create()), size, slide)
 
     def _keyed(self, name: str, function: Any, type_info: TypeInformation[Any]) -> DataStream[Any]:
         from .operators.process import KeyedProcessSpec

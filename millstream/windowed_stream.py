@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from ._functions import check_function, declared_type, definition_error, result_type
-from .core.time import TimeLike, to_millis
+from ._window_definition import define_windows
+from .core.time import TimeLike
 from .core.types import TypeInformation
 from .data_stream import DataStream
 from .keyed_stream import KeyedStream
+from .operators.evictors import Evictor
+from .operators.field_aggregations import Aggregation
 from .operators.functions import (
     AggregateFunction,
     OutputTag,
@@ -17,7 +19,14 @@ from .operators.functions import (
     ReduceFunction,
     WindowFunction,
 )
+from .operators.trigger import Trigger
 from .operators.windowing import WindowAssigner
+
+if TYPE_CHECKING:
+    from .environment import StreamExecutionEnvironment
+    from .operators.window_types import W
+else:
+    W = TypeVar("W")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -26,45 +35,57 @@ K = TypeVar("K")
 ACC = TypeVar("ACC")
 
 
-class WindowedStream(Generic[K, T]):
-    """The records of each key grouped in time. Made by `KeyedStream.window`; `reduce`, `aggregate`, `process` or `apply` says
-    what comes of a window when the watermark passes its end. Results carry the window's `max_timestamp`.
+class WindowedStream(Generic[K, T, W]):
+    """The records of each key grouped into windows. Made by `KeyedStream.window`; `reduce`, `aggregate`, `process`, `apply` or an
+    aggregation of a field says what comes of a window when it fires. Results carry the window's `max_timestamp`.
     """
 
-    def __init__(self, stream: KeyedStream[K, T], assigner: WindowAssigner) -> None:
-        self._stream = stream
-        self._assigner = assigner
-        self._allowed_lateness_ms = 0
-        self._late_tag: str | None = None
+    def __init__(self, stream: KeyedStream[K, T], assigner: WindowAssigner[T, W]) -> None:
+        self._definition = define_windows(stream, assigner, "window", 3, _as_it_is)
 
-    def get_execution_environment(self) -> Any:
+    def get_execution_environment(self) -> StreamExecutionEnvironment:
         """The environment it belongs to."""
-        return self._stream.get_execution_environment()
+        return self._definition.stream.get_execution_environment()
 
     def get_input_type(self) -> TypeInformation[T]:
         """The type of the records in the windows."""
-        return self._stream.get_type()
+        return self._definition.stream.get_type()
 
-    def allowed_lateness(self, time_ms: TimeLike) -> WindowedStream[K, T]:
-        """Keep windows for so long after their end: a late record fires its window again at once.
+    # ---- settings
+
+    def trigger(self, trigger: Trigger[T, W]) -> WindowedStream[K, T, W]:
+        """Have this trigger decide when windows fire, in place of the assigner's default one.
+
+        Raises:
+            JobDefinitionError: it is no trigger, or cannot merge although the windows do.
+        """
+        self._definition.set_trigger(trigger)
+        return self
+
+    def evictor(self, evictor: Evictor[T, W]) -> WindowedStream[K, T, W]:
+        """Have this evictor take elements out of firing windows. Windows then keep all their records, whatever their function.
+
+        Raises:
+            JobDefinitionError: it is no evictor.
+        """
+        self._definition.set_evictor(evictor)
+        return self
+
+    def allowed_lateness(self, time_ms: TimeLike) -> WindowedStream[K, T, W]:
+        """Keep event-time windows for so long after their end: a late record fires its window again at once.
 
         Raises:
             JobDefinitionError: it is negative.
         """
-        lateness_ms = to_millis(time_ms)
-        if lateness_ms < 0:
-            raise definition_error(
-                f"the allowed lateness is negative: {lateness_ms} ms", fix="give 0 ms or more"
-            )
-        self._allowed_lateness_ms = lateness_ms
+        self._definition.set_allowed_lateness(time_ms)
         return self
 
-    def side_output_late_data(self, output_tag: OutputTag[T]) -> WindowedStream[K, T]:
+    def side_output_late_data(self, output_tag: OutputTag[T]) -> WindowedStream[K, T, W]:
         """Send records that are late for all their windows to this side output of the result, instead of dropping them."""
-        if not isinstance(output_tag, OutputTag):
-            raise definition_error(f"{output_tag!r} is not an OutputTag", fix="pass OutputTag('late-data')")
-        self._late_tag = output_tag.tag_id
+        self._definition.set_late_tag(output_tag)
         return self
+
+    # ---- what becomes of the windows
 
     @overload
     def reduce(self, reduce_function: Callable[[T, T], T] | ReduceFunction[T]) -> DataStream[T]: ...
@@ -72,16 +93,16 @@ class WindowedStream(Generic[K, T]):
     def reduce(
         self,
         reduce_function: Callable[[T, T], T] | ReduceFunction[T],
-        window_function: ProcessWindowFunction[T, R, K] | WindowFunction[T, R, K],
+        window_function: ProcessWindowFunction[T, R, K, W] | WindowFunction[T, R, K, W],
         output_type: TypeInformation[R] | type[R] | None = None,
     ) -> DataStream[R]: ...
     def reduce(
         self,
         reduce_function: Callable[[T, T], T] | ReduceFunction[T],
-        window_function: ProcessWindowFunction[T, R, K] | WindowFunction[T, R, K] | None = None,
+        window_function: ProcessWindowFunction[T, R, K, W] | WindowFunction[T, R, K, W] | None = None,
         output_type: TypeInformation[R] | type[R] | None = None,
     ) -> DataStream[Any]:
-        """Combine the records of a window; keeps one record per key and slice of time.
+        """Combine the records of a window; keeps one record per key and window (or slice of time).
 
         Args:
             reduce_function: a `ReduceFunction` object, or a callable; must be associative.
@@ -90,12 +111,7 @@ class WindowedStream(Generic[K, T]):
         Raises:
             JobDefinitionError: a function cannot be called as it has to be.
         """
-        from .operators.window import ReducedContents
-
-        check_function(reduce_function, "reduce", "reduce()", 2)
-        value_type = self._stream.get_type()
-        type_info = self._result_type(window_function, output_type, otherwise=value_type)
-        return self._fire("Reduce", ReducedContents(reduce_function, value_type), window_function, type_info)
+        return self._definition.reduce(reduce_function, window_function, output_type)
 
     @overload
     def aggregate(
@@ -109,47 +125,31 @@ class WindowedStream(Generic[K, T]):
     def aggregate(
         self,
         aggregate_function: AggregateFunction[T, ACC, R],
-        window_function: ProcessWindowFunction[R, R2, K] | WindowFunction[R, R2, K],
+        window_function: ProcessWindowFunction[R, R2, K, W] | WindowFunction[R, R2, K, W],
         accumulator_type: TypeInformation[ACC] | type[ACC] | None = None,
         output_type: TypeInformation[R2] | type[R2] | None = None,
     ) -> DataStream[R2]: ...
     def aggregate(
         self,
         aggregate_function: AggregateFunction[T, ACC, Any],
-        window_function: ProcessWindowFunction[Any, Any, K] | WindowFunction[Any, Any, K] | None = None,
+        window_function: ProcessWindowFunction[Any, Any, K, W] | WindowFunction[Any, Any, K, W] | None = None,
         accumulator_type: TypeInformation[ACC] | type[ACC] | None = None,
         output_type: TypeInformation[Any] | type[Any] | None = None,
     ) -> DataStream[Any]:
-        """Fold the records of a window into an accumulator; keeps one accumulator per key and slice of time.
+        """Fold the records of a window into an accumulator; keeps one accumulator per key and window (or slice of time).
 
         Args:
             window_function: is given the result as its only element.
             accumulator_type: inferred from the hint of `create_accumulator` if omitted.
 
         Raises:
-            JobDefinitionError: a function cannot be called as it has to be.
+            JobDefinitionError: a function cannot be called as it has to be, or lacks `merge` although the windows merge.
         """
-        from .operators.window import AggregatedContents
-
-        for method, arguments in (("create_accumulator", 0), ("add", 2), ("get_result", 1)):
-            if not isinstance(aggregate_function, type) and not hasattr(aggregate_function, method):
-                raise definition_error(
-                    f"aggregate() was given {aggregate_function!r}, which has no method {method}",
-                    fix="pass an object of a class derived from AggregateFunction",
-                )
-            check_function(aggregate_function, method, "aggregate()", arguments)
-        result = result_type(
-            aggregate_function, "get_result", output_type if window_function is None else None
-        )
-        type_info = self._result_type(window_function, output_type, otherwise=result)
-        kept = result_type(aggregate_function, "create_accumulator", accumulator_type)
-        return self._fire(
-            "Aggregate", AggregatedContents(aggregate_function, kept), window_function, type_info
-        )
+        return self._definition.aggregate(aggregate_function, window_function, accumulator_type, output_type)
 
     def process(
         self,
-        process_window_function: ProcessWindowFunction[T, R, K],
+        process_window_function: ProcessWindowFunction[T, R, K, W],
         output_type: TypeInformation[R] | type[R] | None = None,
     ) -> DataStream[R]:
         """Hand all records of a window to a function; keeps every one of them.
@@ -157,49 +157,42 @@ class WindowedStream(Generic[K, T]):
         Raises:
             JobDefinitionError: the function cannot be called as it has to be.
         """
-        return self._list("Process", process_window_function, output_type)
+        return self._definition.list_elements("Process", process_window_function, output_type)
 
     def apply(
         self,
-        window_function: WindowFunction[T, R, K],
+        window_function: WindowFunction[T, R, K, W],
         output_type: TypeInformation[R] | type[R] | None = None,
     ) -> DataStream[R]:
         """As `process`, for a function that needs no context."""
-        return self._list("Apply", window_function, output_type)
+        return self._definition.list_elements("Apply", window_function, output_type)
 
-    def _list(self, name: str, function: Any, output_type: Any) -> DataStream[Any]:
-        from .operators.window import ListedContents
+    # ---- aggregations of a field
 
-        type_info = self._result_type(function, output_type, otherwise=self._stream.get_type())
-        return self._fire(name, ListedContents(self._stream.get_type()), function, type_info)
+    def sum(self, position_to_sum: int | str = 0) -> DataStream[T]:
+        """Of each window the first record, with the sum of a field, which is a position or a name.
 
-    def _result_type(
-        self, window_function: Any, output_type: Any, *, otherwise: TypeInformation[Any]
-    ) -> TypeInformation[Any]:
-        if window_function is None:
-            return otherwise if output_type is None else declared_type(output_type)
-        method = next((name for name in ("process", "apply") if hasattr(window_function, name)), None)
-        if method is None:
-            raise definition_error(
-                f"{window_function!r} is not a window function",
-                fix="pass an object of a class derived from ProcessWindowFunction or WindowFunction",
-            )
-        check_function(window_function, method, "the window", 3)
-        return result_type(window_function, method, output_type, many=True)
+        Raises (as its siblings do):
+            JobDefinitionError: the type of the records has no such field, or none that can be added up.
+        """
+        return self._definition.aggregate_field(Aggregation.SUM, position_to_sum)
 
-    def _fire(
-        self, name: str, contents: Any, window_function: Any, type_info: TypeInformation[Any]
-    ) -> DataStream[Any]:
-        from .operators.window import WindowSpec
+    def min(self, position_to_min: int | str = 0) -> DataStream[T]:
+        """Of each window the first record, with the least value of a field."""
+        return self._definition.aggregate_field(Aggregation.MIN, position_to_min)
 
-        spec = WindowSpec(
-            key_selector=self._stream._key_selector,
-            key_type=self._stream._key_type,
-            assigner=self._assigner,  # type: ignore[arg-type]  # the two assigners there are
-            contents=contents,
-            window_function=window_function,
-            allowed_lateness_ms=self._allowed_lateness_ms,
-            late_tag=self._late_tag,
-        )
-        stream = self._stream._then(type(self._assigner).__name__, spec, type_info)
-        return stream.set_description(f"Window({self._assigner}, EventTimeTrigger, {name})")
+    def max(self, position_to_max: int | str = 0) -> DataStream[T]:
+        """Of each window the first record, with the greatest value of a field."""
+        return self._definition.aggregate_field(Aggregation.MAX, position_to_max)
+
+    def min_by(self, position_to_min_by: int | str = 0, first: bool = True) -> DataStream[T]:
+        """Of each window the record with the least value of a field; of several the first one, or the last."""
+        return self._definition.aggregate_field(Aggregation.MIN_BY, position_to_min_by, first=first)
+
+    def max_by(self, position_to_max_by: int | str = 0, first: bool = True) -> DataStream[T]:
+        """Of each window the record with the greatest value of a field; of several the first one, or the last."""
+        return self._definition.aggregate_field(Aggregation.MAX_BY, position_to_max_by, first=first)
+
+
+def _as_it_is(function: Any) -> Any:
+    return function

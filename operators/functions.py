@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..core.errors import JobDefinitionError
 from ..core.types import TypeInformation, as_type
+from .window_types import TimeWindow, W, W_co
 
 if TYPE_CHECKING:
     from ..state.descriptors import (
@@ -20,10 +21,16 @@ if TYPE_CHECKING:
         ReducingStateDescriptor,
         ValueStateDescriptor,
     )
-    from ..state.keyed import AggregatingState, ListState, MapState, ReducingState, ValueState
+    from ..state.keyed import (
+        AggregatingState,
+        KeyedStateStore,
+        ListState,
+        MapState,
+        ReducingState,
+        ValueState,
+    )
     from .accumulators import Accumulator, DoubleCounter, Histogram, IntCounter, LongCounter
     from .metrics import MetricGroup
-    from .windowing import TimeWindow
 
 T = TypeVar("T")
 IN = TypeVar("IN")
@@ -361,15 +368,30 @@ class KeyedProcessFunction(Function, ABC, Generic[K, IN, OUT]):
         return None
 
 
-class ProcessWindowFunction(Function, ABC, Generic[IN, OUT, K]):
-    """Any number of results per window, from all its elements (or from its one aggregate)."""
+class _OfAnyWindow:
+    """Lets `F[IN, OUT, K]` stand for `F[IN, OUT, K, TimeWindow]` at run time too; type checkers know it from `W`'s default."""
 
-    class Context(ABC):
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, parameters: Any) -> Any:
+            given = parameters if isinstance(parameters, tuple) else (parameters,)
+            declared = len(cls.__parameters__)
+            missing = (TimeWindow,) if len(given) == declared - 1 and W in cls.__parameters__ else ()
+            return super().__class_getitem__((*given, *missing))
+
+
+class ProcessWindowFunction(_OfAnyWindow, Function, ABC, Generic[IN, OUT, K, W]):
+    """Any number of results per window, from all its elements (or from its one aggregate).
+
+    State asked of the RuntimeContext in `open` belongs to the key, as `Context.global_state`.
+    """
+
+    class Context(ABC, Generic[W_co]):
         """Valid during the call alone."""
 
         @abstractmethod
-        def window(self) -> TimeWindow:
-            """The window that fires."""
+        def window(self) -> W_co:
+            """The window that fires, or is cleaned up."""
 
         @abstractmethod
         def current_processing_time(self) -> int:
@@ -380,19 +402,35 @@ class ProcessWindowFunction(Function, ABC, Generic[IN, OUT, K]):
             """The watermark (ms) this operator has reached."""
 
         @abstractmethod
+        def window_state(self) -> KeyedStateStore:
+            """State of this key and window. Nothing but `clear` deletes it.
+
+            Raises:
+                StateError: the windows merge, as sessions do, so that no state is of one window alone.
+            """
+
+        @abstractmethod
+        def global_state(self) -> KeyedStateStore:
+            """State of this key, over all its windows. Never deleted."""
+
+        @abstractmethod
         def output(self, tag: OutputTag[Any], value: Any) -> None:
             """Send `value` to the side output `tag`."""
 
     @abstractmethod
     def process(
-        self, key: K, context: ProcessWindowFunction.Context, elements: Sequence[IN]
+        self, key: K, context: ProcessWindowFunction.Context[W], elements: Sequence[IN]
     ) -> Iterable[OUT | tuple[OutputTag[Any], Any]] | None:
         """Results, yielded or returned; a pair `(tag, value)` goes to a side output. Called once per firing."""
 
+    def clear(self, context: ProcessWindowFunction.Context[W]) -> None:
+        """The window of this key is over, allowed lateness included: delete its `window_state`. Called once, after its last
+        firing; nothing to do by default."""
 
-class WindowFunction(Function, ABC, Generic[IN, OUT, K]):
+
+class WindowFunction(_OfAnyWindow, Function, ABC, Generic[IN, OUT, K, W]):
     """A `ProcessWindowFunction` that needs no context."""
 
     @abstractmethod
-    def apply(self, key: K, window: TimeWindow, inputs: Sequence[IN]) -> Iterable[OUT] | None:
+    def apply(self, key: K, window: W, inputs: Sequence[IN]) -> Iterable[OUT] | None:
         """Results, yielded or returned. Called once per firing."""

@@ -28,6 +28,7 @@ from .combiner import CombinerSpec
 from .runtime_context import StatelessRuntimeContext
 from .slices import Slicing
 from .user_function import UserFunction
+from .window_codec import TIME_WINDOWS
 from .window_contents import (
     AggregatedContents,
     Contents,
@@ -37,6 +38,7 @@ from .window_contents import (
     compile_add_one,
     nothing_to_keep,
 )
+from .window_context import WindowStates
 from .window_emission import WindowResult, make_window_result
 from .windowing import SlidingEventTimeWindows, TumblingEventTimeWindows
 
@@ -132,7 +134,8 @@ class WindowOperator(Operator):
         self._functions = [UserFunction(function, "open") for function in spec.contents.user_functions()]
         for function in self._functions:
             function.open(StatelessRuntimeContext(info))
-        self._result = make_window_result(spec.contents, spec.window_function, context, self)
+        states = WindowStates.open(context, self.backend, spec.key_type, TIME_WINDOWS.type_info)
+        self._result = make_window_result(spec.contents, spec.window_function, context, self, states)
         self._add = compile_add(spec.contents, spec.key_selector, self._encode_key, self._slicing, self)
         self._add_one = compile_add_one(spec.contents, self._encode_key, self)
         self._generated = (self._add, self._add_one)

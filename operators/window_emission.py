@@ -8,22 +8,14 @@ from typing import Any, Final, Protocol
 from ..core.batch import RecordBatch
 from ..core.types import copy_value
 from .base import OperatorContext
-from .functions import OutputTag, ProcessWindowFunction
 from .results import ResultCollector
-from .runtime_context import StatelessRuntimeContext
 from .user_function import UserFunction
 from .window_contents import AggregatedContents, Contents
-from .windowing import TimeWindow
+from .window_context import WatermarkHolder, WindowFunctionContext, WindowStates
+from .window_types import TimeWindow
 
 _FULL: Final = 1_000
 """Results passed on at once; more of one watermark follow in further batches."""
-
-
-class WatermarkHolder(Protocol):
-    """Knows how far event time has come (ms)."""
-
-    @property
-    def current_watermark(self) -> int: ...
 
 
 class WindowResult(Protocol):
@@ -40,16 +32,20 @@ class WindowResult(Protocol):
 
 
 def make_window_result(
-    contents: Contents, window_function: Any, context: OperatorContext, watermark: WatermarkHolder
+    contents: Contents,
+    window_function: Any,
+    context: OperatorContext,
+    watermark: WatermarkHolder,
+    states: WindowStates,
 ) -> WindowResult:
     """The right way to emit for this window operator, with the user's function opened."""
     if window_function is None:
         return _PlainResult(contents, context)
     function = UserFunction(window_function, "process" if hasattr(window_function, "process") else "apply")
-    function.open(StatelessRuntimeContext(context.info))
+    function.open(states.runtime_context)
     if hasattr(window_function, "process"):
-        return _ProcessResult(contents, function, context, watermark)
-    return _ApplyResult(contents, function, context)
+        return _ProcessResult(contents, function, context, watermark, states)
+    return _ApplyResult(contents, function, context, states)
 
 
 class _PlainResult:
@@ -85,14 +81,19 @@ class _PlainResult:
 
 
 class _ApplyResult:
-    def __init__(self, contents: Contents, function: UserFunction, context: OperatorContext) -> None:
+    def __init__(
+        self, contents: Contents, function: UserFunction, context: OperatorContext, states: WindowStates
+    ) -> None:
         self._elements = contents.elements
         self._function = function
         self._results = ResultCollector(context.output)
+        self._current = states.current
 
     def emit(self, start: int, end: int, entries: Iterable[tuple[Any, Any]]) -> None:
         window, apply, elements = TimeWindow(start, end), self._function.call, self._elements
+        current = self._current
         for key, kept in entries:
+            current.current_key = key
             self._results.collect(apply(key, window, elements(kept)), end - 1)
 
     def flush(self) -> None:
@@ -104,17 +105,26 @@ class _ApplyResult:
 
 class _ProcessResult:
     def __init__(
-        self, contents: Contents, function: UserFunction, context: OperatorContext, watermark: WatermarkHolder
+        self,
+        contents: Contents,
+        function: UserFunction,
+        context: OperatorContext,
+        watermark: WatermarkHolder,
+        states: WindowStates,
     ) -> None:
         self._elements = contents.elements
         self._function = function
         self._results = ResultCollector(context.output)
-        self._context = _WindowContext(self._results, context, watermark)
+        self._context = WindowFunctionContext(self._results, context, watermark, states)
+        self._current = states.current
 
     def emit(self, start: int, end: int, entries: Iterable[tuple[Any, Any]]) -> None:
         process, elements, context = self._function.call, self._elements, self._context
-        context.enter(TimeWindow(start, end))
+        context.enter(TimeWindow(start, end), end - 1)
+        current = self._current
+        current.current_namespace = (start, end)
         for key, kept in entries:
+            current.current_key = key
             self._results.collect(process(key, context, elements(kept)), end - 1)
 
     def flush(self) -> None:
@@ -122,28 +132,3 @@ class _ProcessResult:
 
     def close(self) -> None:
         self._function.close()
-
-
-class _WindowContext(ProcessWindowFunction.Context):
-    def __init__(
-        self, results: ResultCollector, context: OperatorContext, watermark: WatermarkHolder
-    ) -> None:
-        self._results = results
-        self._time = context.processing_time
-        self._watermark = watermark
-        self._window = TimeWindow(0, 0)
-
-    def enter(self, window: TimeWindow) -> None:
-        self._window = window
-
-    def window(self) -> TimeWindow:
-        return self._window
-
-    def current_processing_time(self) -> int:
-        return self._time.now_ms()
-
-    def current_watermark(self) -> int:
-        return self._watermark.current_watermark
-
-    def output(self, tag: OutputTag[Any], value: Any) -> None:
-        self._results.collect_side(tag, value, self._window.max_timestamp())

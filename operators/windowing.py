@@ -1,116 +1,269 @@
-"""Windows and how records are assigned to them: pure descriptions with the arithmetic of Flink."""
+"""How records are assigned to windows: the contract, and windows of fixed size in time, with the arithmetic of Flink."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from random import Random
+from typing import Any, Generic, TypeAlias
 
 from ..core.errors import JobDefinitionError
 from ..core.time import TimeLike, to_millis
+from .functions import RuntimeContext
+from .time_triggers import EventTimeTrigger, ProcessingTimeTrigger
+from .trigger import Trigger
+from .window_types import MergeCallback as _MergeCallback
+from .window_types import T, TimeWindow, TimeWindowSerializer, TypeSerializer, W
+
+window_start = TimeWindow.get_window_start_with_offset
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class TimeWindow:
-    """The time from `start` (inclusive) to `end` (exclusive), in ms since the epoch.
-
-    >>> TimeWindow(0, 10).max_timestamp()
-    9
-    """
-
-    start: int
-    end: int
-
-    def max_timestamp(self) -> int:
-        """The last timestamp that belongs to it: the window fires when the watermark reaches it."""
-        return self.end - 1
-
-
-def window_start(timestamp: int, offset: int, size: int) -> int:
-    """Start of the tumbling window of `size` ms, shifted by `offset` ms, that holds `timestamp`.
-
-    >>> window_start(12, 0, 5), window_start(-1, 0, 5), window_start(12, 3, 5)
-    (10, -5, 8)
-    """
-    return timestamp - (timestamp - offset) % size
-
-
-class WindowAssigner(ABC):
+class WindowAssigner(ABC, Generic[T, W]):
     """Says which windows a record belongs to."""
 
-    @abstractmethod
-    def assign_windows(self, timestamp: int) -> list[TimeWindow]:
-        """The windows of a record that happened at `timestamp` ms, latest first."""
+    class WindowAssignerContext(ABC):
+        """Valid during the call alone."""
 
+        @abstractmethod
+        def get_current_processing_time(self) -> int:
+            """The machine's clock, ms since the epoch."""
+
+        @abstractmethod
+        def get_runtime_context(self) -> RuntimeContext:
+            """The subtask, and the state of the record's key."""
+
+    @abstractmethod
+    def assign_windows(self, element: T, timestamp: int, context: WindowAssignerContext) -> Collection[W]:
+        """The windows of a record that happened at `timestamp` ms (`MIN_TIMESTAMP` if it has none)."""
+
+    @abstractmethod
+    def get_default_trigger(self, env: Any) -> Trigger[T, W]:
+        """The trigger of windows that are given no other.
+
+        Args:
+            env: the program's StreamExecutionEnvironment.
+        """
+
+    @abstractmethod
+    def get_window_serializer(self) -> TypeSerializer[W]:
+        """How its windows are written into checkpoints."""
+
+    @abstractmethod
     def is_event_time(self) -> bool:
-        """Whether windows are of event time."""
-        return True
+        """Whether windows end in event time: then they are cleaned up by watermarks, and records can be late for them."""
+
+
+class MergingWindowAssigner(WindowAssigner[T, W]):
+    """An assigner whose windows may grow together, such as sessions. Merged windows share one state, one firing, one clean-up."""
+
+    MergeCallback: TypeAlias = _MergeCallback[Any]
+
+    @abstractmethod
+    def merge_windows(self, windows: Iterable[W], callback: MergeCallback) -> None:
+        """Report which of the windows of a key become one: `callback.merge(to_be_merged, merge_result)`."""
+
+
+class WindowStagger(Enum):
+    """Whether windows of all subtasks begin at the same time, or are spread so that not all fire at once."""
+
+    ALIGNED = "ALIGNED"
+    RANDOM = "RANDOM"
+    NATURAL = "NATURAL"
+
+    def get_stagger_offset(self, current_processing_time: int, size: int, random: Random) -> int:
+        """By how many ms a subtask shifts its windows: by nothing; by chance; or so that they begin with its first record.
+
+        >>> WindowStagger.NATURAL.get_stagger_offset(1_007, 10, Random(1)), WindowStagger.ALIGNED.get_stagger_offset(7, 10, Random(1))
+        (7, 0)
+        """
+        match self:
+            case WindowStagger.ALIGNED:
+                return 0
+            case WindowStagger.RANDOM:
+                return random.randrange(size)
+            case WindowStagger.NATURAL:
+                return current_processing_time % size
 
 
 @dataclass(frozen=True, slots=True)
-class TumblingEventTimeWindows(WindowAssigner):
-    """Windows of one size, one after the other. Made by `of`.
+class _TumblingWindows(WindowAssigner[Any, TimeWindow]):
+    """What tumbling windows have in common.
 
-    >>> TumblingEventTimeWindows.of(5_000).assign_windows(7_000)
-    [TimeWindow(start=5000, end=10000)]
+    Attributes:
+        _stagger: the offset of this subtask, once it has one. Not part of checkpoints, as in Flink: each attempt has its own.
     """
 
     size_ms: int
     offset_ms: int = 0
+    window_stagger: WindowStagger = WindowStagger.ALIGNED
+    _stagger: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _check_positive("size", self.size_ms)
+        _check_offset(self.offset_ms, "size", self.size_ms)
+
+    def window_at(self, time: int, context: WindowAssigner.WindowAssignerContext) -> list[TimeWindow]:
+        """The one window that holds this moment."""
+        offset = self.offset_ms
+        if self.window_stagger is not WindowStagger.ALIGNED:
+            offset = (offset + self._stagger_offset(context)) % self.size_ms
+        start = window_start(time, offset, self.size_ms)
+        return [TimeWindow(start, start + self.size_ms)]
+
+    def _stagger_offset(self, context: WindowAssigner.WindowAssignerContext) -> int:
+        if not self._stagger:
+            runtime = context.get_runtime_context()
+            random = Random(f"{runtime.get_task_name_with_subtasks()} {runtime.get_attempt_number()}")
+            now = context.get_current_processing_time()
+            self._stagger.append(self.window_stagger.get_stagger_offset(now, self.size_ms, random))
+        return self._stagger[0]
+
+    def get_window_serializer(self) -> TypeSerializer[TimeWindow]:
+        return TimeWindowSerializer()
+
+    def __str__(self) -> str:
+        stagger = "" if self.window_stagger is WindowStagger.ALIGNED else f", {self.window_stagger.name}"
+        return f"{type(self).__name__}({self.size_ms} ms{_offset_text(self.offset_ms)}{stagger})"
+
+
+@dataclass(frozen=True, slots=True)
+class TumblingEventTimeWindows(_TumblingWindows):
+    """Windows of one size, one after the other. Made by `of`.
+
+    >>> str(TumblingEventTimeWindows.of(5_000))
+    'TumblingEventTimeWindows(5000 ms)'
+    """
 
     @staticmethod
-    def of(size: TimeLike, offset: TimeLike = 0) -> TumblingEventTimeWindows:
-        """Windows `[n * size + offset, (n + 1) * size + offset)`.
+    def of(
+        size: TimeLike, offset: TimeLike | None = None, window_stagger: WindowStagger = WindowStagger.ALIGNED
+    ) -> TumblingEventTimeWindows:
+        """Windows `[n * size + offset, (n + 1) * size + offset)`, in each subtask shifted as `window_stagger` says.
 
         Raises:
             JobDefinitionError: the size is not positive, or the offset is not smaller than it.
         """
-        size_ms, offset_ms = to_millis(size), to_millis(offset)
-        _check_positive("size", size_ms)
-        _check_offset(offset_ms, "size", size_ms)
-        return TumblingEventTimeWindows(size_ms, offset_ms)
+        return TumblingEventTimeWindows(to_millis(size), to_millis(offset or 0), window_stagger)
 
-    def assign_windows(self, timestamp: int) -> list[TimeWindow]:
-        start = window_start(timestamp, self.offset_ms, self.size_ms)
-        return [TimeWindow(start, start + self.size_ms)]
+    def assign_windows(
+        self, element: Any, timestamp: int, context: WindowAssigner.WindowAssignerContext
+    ) -> list[TimeWindow]:
+        return self.window_at(timestamp, context)
 
-    def __str__(self) -> str:
-        return f"TumblingEventTimeWindows({self.size_ms} ms{_offset_text(self.offset_ms)})"
+    def get_default_trigger(self, env: Any) -> Trigger[Any, TimeWindow]:
+        return EventTimeTrigger()
+
+    def is_event_time(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True, slots=True)
-class SlidingEventTimeWindows(WindowAssigner):
-    """Windows of one size that begin every `slide`: they overlap if the slide is smaller. Made by `of`.
+class TumblingProcessingTimeWindows(_TumblingWindows):
+    """The same by the machine's clock. Windows not over when bounded input ends do not fire.
 
-    >>> SlidingEventTimeWindows.of(10, 5).assign_windows(7)
-    [TimeWindow(start=5, end=15), TimeWindow(start=0, end=10)]
+    >>> str(TumblingProcessingTimeWindows.of(5_000, 100))
+    'TumblingProcessingTimeWindows(5000 ms, offset 100 ms)'
     """
+
+    @staticmethod
+    def of(
+        size: TimeLike, offset: TimeLike | None = None, window_stagger: WindowStagger = WindowStagger.ALIGNED
+    ) -> TumblingProcessingTimeWindows:
+        """As `TumblingEventTimeWindows.of`."""
+        return TumblingProcessingTimeWindows(to_millis(size), to_millis(offset or 0), window_stagger)
+
+    def assign_windows(
+        self, element: Any, timestamp: int, context: WindowAssigner.WindowAssignerContext
+    ) -> list[TimeWindow]:
+        return self.window_at(context.get_current_processing_time(), context)
+
+    def get_default_trigger(self, env: Any) -> Trigger[Any, TimeWindow]:
+        return ProcessingTimeTrigger()
+
+    def is_event_time(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _SlidingWindows(WindowAssigner[Any, TimeWindow]):
+    """What sliding windows have in common."""
 
     size_ms: int
     slide_ms: int
     offset_ms: int = 0
 
+    def __post_init__(self) -> None:
+        _check_positive("size", self.size_ms)
+        _check_positive("slide", self.slide_ms)
+        _check_offset(self.offset_ms, "slide", self.slide_ms)
+
+    def windows_at(self, time: int) -> list[TimeWindow]:
+        """The windows that hold this moment, latest first."""
+        size = self.size_ms
+        last = window_start(time, self.offset_ms, self.slide_ms)
+        return [TimeWindow(start, start + size) for start in range(last, time - size, -self.slide_ms)]
+
+    def get_window_serializer(self) -> TypeSerializer[TimeWindow]:
+        return TimeWindowSerializer()
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}({self.size_ms} ms, {self.slide_ms} ms{_offset_text(self.offset_ms)})"
+
+
+@dataclass(frozen=True, slots=True)
+class SlidingEventTimeWindows(_SlidingWindows):
+    """Windows of one size that begin every `slide`: they overlap if the slide is smaller. Made by `of`.
+
+    >>> SlidingEventTimeWindows.of(10, 5).windows_at(7)
+    [TimeWindow(start=5, end=15), TimeWindow(start=0, end=10)]
+    """
+
     @staticmethod
-    def of(size: TimeLike, slide: TimeLike, offset: TimeLike = 0) -> SlidingEventTimeWindows:
+    def of(size: TimeLike, slide: TimeLike, offset: TimeLike | None = None) -> SlidingEventTimeWindows:
         """Windows `[n * slide + offset, n * slide + offset + size)`.
 
         Raises:
             JobDefinitionError: size or slide is not positive, or the offset is not smaller than the slide.
         """
-        size_ms, slide_ms, offset_ms = to_millis(size), to_millis(slide), to_millis(offset)
-        _check_positive("size", size_ms)
-        _check_positive("slide", slide_ms)
-        _check_offset(offset_ms, "slide", slide_ms)
-        return SlidingEventTimeWindows(size_ms, slide_ms, offset_ms)
+        return SlidingEventTimeWindows(to_millis(size), to_millis(slide), to_millis(offset or 0))
 
-    def assign_windows(self, timestamp: int) -> list[TimeWindow]:
-        last = window_start(timestamp, self.offset_ms, self.slide_ms)
-        return [
-            TimeWindow(start, start + self.size_ms)
-            for start in range(last, timestamp - self.size_ms, -self.slide_ms)
-        ]
+    def assign_windows(
+        self, element: Any, timestamp: int, context: WindowAssigner.WindowAssignerContext
+    ) -> list[TimeWindow]:
+        return self.windows_at(timestamp)
 
-    def __str__(self) -> str:
-        return f"SlidingEventTimeWindows({self.size_ms} ms, {self.slide_ms} ms{_offset_text(self.offset_ms)})"
+    def get_default_trigger(self, env: Any) -> Trigger[Any, TimeWindow]:
+        return EventTimeTrigger()
+
+    def is_event_time(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class SlidingProcessingTimeWindows(_SlidingWindows):
+    """The same by the machine's clock. Windows not over when bounded input ends do not fire.
+
+    >>> str(SlidingProcessingTimeWindows.of(10, 5))
+    'SlidingProcessingTimeWindows(10 ms, 5 ms)'
+    """
+
+    @staticmethod
+    def of(size: TimeLike, slide: TimeLike, offset: TimeLike | None = None) -> SlidingProcessingTimeWindows:
+        """As `SlidingEventTimeWindows.of`."""
+        return SlidingProcessingTimeWindows(to_millis(size), to_millis(slide), to_millis(offset or 0))
+
+    def assign_windows(
+        self, element: Any, timestamp: int, context: WindowAssigner.WindowAssignerContext
+    ) -> list[TimeWindow]:
+        return self.windows_at(context.get_current_processing_time())
+
+    def get_default_trigger(self, env: Any) -> Trigger[Any, TimeWindow]:
+        return ProcessingTimeTrigger()
+
+    def is_event_time(self) -> bool:
+        return False
 
 
 def _check_positive(what: str, value_ms: int) -> None:

@@ -21,7 +21,7 @@ times = st.integers(-100, 100)
 
 def ends_of(slicing: Slicing, timestamp: int) -> list[int]:
     windows = SlidingEventTimeWindows(slicing.size_ms, slicing.slide_ms, slicing.offset_ms)
-    return sorted(window.end for window in windows.assign_windows(timestamp))
+    return sorted(window.end for window in windows.assign_windows(None, timestamp, None))
 
 
 @given(slicings(), times)

@@ -16,7 +16,7 @@ from millstream.core.batch import MAX_TIMESTAMP, MIN_TIMESTAMP
 from millstream.core.types import Types
 from millstream.operators.functions import ProcessWindowFunction
 from tests.operators.scenario import Scenario, World
-from tests.operators.windows import COLLECT, COLLECT_UNMERGED, LIST, window
+from tests.operators.windows import COLLECT, COLLECT_UNMERGED, LIST, one_by_one, window
 
 
 @dataclass(frozen=True)
@@ -90,17 +90,20 @@ WORLDS = [
 ]
 
 
+@pytest.mark.parametrize("operator", ["slices", "one-by-one"])
 @pytest.mark.parametrize(("world", "examples"), WORLDS, ids=str)
-def test_windows_do_what_the_model_does(world, examples) -> None:
+def test_windows_do_what_the_model_does(world, examples, operator) -> None:
+    """Both operators: what one of them does the other does."""
+
     @settings(max_examples=examples)
     @given(shape=shapes(), contents=CONTENTS, program=st.lists(steps, max_size=25))
     def run(shape, contents, program) -> None:
-        check(shape, contents, program, world)
+        check(shape, contents, program, world, operator)
 
     run()
 
 
-def check(shape: Shape, contents: Any, program: list[Any], world: World) -> None:
+def check(shape: Shape, contents: Any, program: list[Any], world: World, operator: str) -> None:
     spec = window(
         shape.size,
         shape.slide,
@@ -111,12 +114,16 @@ def check(shape: Shape, contents: Any, program: list[Any], world: World) -> None
         allowed_lateness_ms=shape.lateness,
         late_tag="late",
     )
+    if operator == "one-by-one":
+        spec = one_by_one(spec)
     model = Model(shape)
     with tempfile.TemporaryDirectory() as folder:
         h = Scenario(spec, world, Path(folder))
         for step in [*program, MAX_TIMESTAMP]:
             if step == "pause":
                 h.pause()
+                if operator == "one-by-one":  # watermarks are not its state: upstream sends them again
+                    h.watermark(model.watermark)
             elif isinstance(step, int):
                 h.watermark(step)
                 model.advance(step)

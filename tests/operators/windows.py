@@ -8,6 +8,7 @@ from typing import Any
 from millstream.core.types import GENERIC, Types
 from millstream.operators.functions import AggregateFunction, ProcessWindowFunction
 from millstream.operators.window import AggregatedContents, ListedContents, ReducedContents, WindowSpec
+from millstream.operators.window_general import GeneralWindowSpec
 from millstream.operators.windowing import SlidingEventTimeWindows, TumblingEventTimeWindows
 
 
@@ -84,3 +85,28 @@ def window(size: int, slide: int | None = None, offset: int = 0, **changes: Any)
 def generic(**changes: Any) -> WindowSpec:
     """Windows of 10 ms whose key type nobody declared."""
     return window(10, key_type=GENERIC, **changes)
+
+
+def general(assigner: Any, trigger: Any = None, **changes: Any) -> GeneralWindowSpec:
+    """Windows of any kind over `(key, value)`, kept one by one; `changes` are fields of the spec."""
+    fields = {
+        "key_selector": itemgetter(0),
+        "key_type": Types.STRING(),
+        "value_type": Types.TUPLE([Types.STRING(), Types.LONG()]),
+        "assigner": assigner,
+        "trigger": trigger or assigner.get_default_trigger(None),
+        "contents": SUM,
+        **changes,
+    }
+    return GeneralWindowSpec(**fields)
+
+
+def one_by_one(spec: WindowSpec) -> GeneralWindowSpec:
+    """The same windows, run by the other operator."""
+    return general(
+        spec.assigner,
+        contents=spec.contents,
+        window_function=spec.window_function,
+        allowed_lateness_ms=spec.allowed_lateness_ms,
+        late_tag=spec.late_tag,
+    )

@@ -15,6 +15,7 @@ from millstream import (
     OutputTag,
     ProcessWindowFunction,
     StreamExecutionEnvironment,
+    TimeWindow,
     TumblingEventTimeWindows,
     Types,
     WindowedStream,
@@ -79,7 +80,7 @@ assert_type(readings.key_by(lambda reading: reading.sensor, Types.STRING()), Key
 assert_type(keyed.reduce(lambda left, right: left), DataStream[Reading])
 assert_type(keyed.process(Alert()).get_side_output(OutputTag("hot", str)), DataStream[str])
 windows = keyed.window(TumblingEventTimeWindows.of(1000)).allowed_lateness(5)
-assert_type(windows, WindowedStream[str, Reading])
+assert_type(windows, WindowedStream[str, Reading, TimeWindow])
 assert_type(windows.aggregate(Mean()), DataStream[float])
 assert_type(windows.aggregate(Mean(), Label()), DataStream[str])
 assert_type(windows.reduce(lambda left, right: left), DataStream[Reading])
