@@ -24,7 +24,7 @@ from millstream import (
     ValueStateDescriptor,
     WatermarkStrategy,
 )
-from millstream.connectors.datagen import DataGeneratorSource
+from millstream.connectors.datagen import DataGeneratorSource, RateLimiterStrategy
 from tests.integration.engine.harness import Workshop
 from tests.integration.engine.test_results import environment, windows
 
@@ -180,7 +180,7 @@ def test_windows_go_on_where_the_last_checkpoint_left_them(workshop: Workshop, b
             yield key, context.window().start, context.window().end, sorted(elements)
 
     env = environment(workshop, 2, "process", backend)
-    source = DataGeneratorSource(event, EVENTS, records_per_second=2_000)
+    source = DataGeneratorSource(event, EVENTS, RateLimiterStrategy.per_second(2_000))
     keyed = env.from_source(source, BY_TIME, "generated").key_by(lambda value: value[0])
     stream = keyed.window(EventTimeSessionWindows.with_gap(GAP)).process(FailingOnce())
     with stream.execute_and_collect("failing") as results:
