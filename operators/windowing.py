@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
-from typing import Any, Generic, TypeAlias
+from typing import Any, Generic
 
 from ..core.errors import JobDefinitionError
 from ..core.time import TimeLike, to_millis
@@ -58,10 +58,10 @@ class WindowAssigner(ABC, Generic[T, W]):
 class MergingWindowAssigner(WindowAssigner[T, W]):
     """An assigner whose windows may grow together, such as sessions. Merged windows share one state, one firing, one clean-up."""
 
-    MergeCallback: TypeAlias = _MergeCallback[Any]
+    MergeCallback = _MergeCallback
 
     @abstractmethod
-    def merge_windows(self, windows: Iterable[W], callback: MergeCallback) -> None:
+    def merge_windows(self, windows: Iterable[W], callback: _MergeCallback[W]) -> None:
         """Report which of the windows of a key become one: `callback.merge(to_be_merged, merge_result)`."""
 
 
