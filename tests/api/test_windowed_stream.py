@@ -103,7 +103,7 @@ def test_assigners_that_cannot_work_are_refused(make) -> None:
         make()
 
 
-@pytest.mark.parametrize(("size", "slide"), [(0, None), (-1, None), (2, 0), ("3", None), (2, 1.5)])
+@pytest.mark.parametrize(("size", "slide"), [(0, None), (-1, None), (2, -1), ("3", None), (2, 1.5)])
 def test_count_windows_need_positive_numbers(stream, keyed, size, slide) -> None:
     for windows in (keyed.count_window, stream.count_window_all):
         with pytest.raises(JobDefinitionError, match="positive number of records"):

@@ -95,6 +95,16 @@ def test_continuous_event_time_trigger_fires_late_records_at_once(start) -> None
     assert h.state_entries() == 0
 
 
+def test_continuous_event_time_trigger_of_a_window_without_an_end_ends_with_the_input(start) -> None:
+    h = start(general(GlobalWindows.create(), ContinuousEventTimeTrigger.of(30)))
+    h.element(("a", 1), ts=5)
+    h.watermark(60)
+    assert h.results == [("a", 1)] * 2
+    h.pause()
+    h.end_input()
+    assert h.results == [("a", 1)] * 4  # at 90, and at the end
+
+
 def test_continuous_event_time_trigger_of_merged_sessions_fires_with_the_earliest(start) -> None:
     h = start(general(SESSIONS, ContinuousEventTimeTrigger.of(7)))
     h.element(("a", 1), ts=0)  # next at 7
