@@ -77,7 +77,7 @@ def run(spec: Any, program: list[Any], world: World, folder: Path) -> list[str]:
     return sorted(repr(sorted(result)) for result in h.results)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     assigner=st.sampled_from(ASSIGNERS),
     trigger=st.sampled_from(TRIGGERS),
