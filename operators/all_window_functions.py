@@ -6,25 +6,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic
 
-from .functions import IN, OUT, Function, OutputTag, ProcessWindowFunction, RuntimeContext, WindowFunction
-from .window_types import TimeWindow, W, W_co
+from .functions import (
+    IN,
+    OUT,
+    Function,
+    OfAnyWindow,
+    OutputTag,
+    ProcessWindowFunction,
+    RuntimeContext,
+    WindowFunction,
+)
+from .window_types import W, W_co
 
 if TYPE_CHECKING:
     from ..state.keyed import KeyedStateStore
 
 
-class _OfAnyWindow:
-    """Lets `F[IN, OUT]` stand for `F[IN, OUT, TimeWindow]` at run time too; type checkers know it from `W`'s default."""
-
-    if not TYPE_CHECKING:
-
-        def __class_getitem__(cls, parameters: Any) -> Any:
-            given = parameters if isinstance(parameters, tuple) else (parameters,)
-            missing = (TimeWindow,) if len(given) == len(cls.__parameters__) - 1 else ()
-            return super().__class_getitem__((*given, *missing))
-
-
-class ProcessAllWindowFunction(_OfAnyWindow, Function, ABC, Generic[IN, OUT, W]):
+class ProcessAllWindowFunction(OfAnyWindow, Function, ABC, Generic[IN, OUT, W]):
     """Any number of results per window of a stream that is not keyed, from all its elements (or from its one aggregate)."""
 
     class Context(ABC, Generic[W_co]):
@@ -64,7 +62,7 @@ class ProcessAllWindowFunction(_OfAnyWindow, Function, ABC, Generic[IN, OUT, W])
         """The window is over, allowed lateness included: delete its `window_state`. Nothing to do by default."""
 
 
-class AllWindowFunction(_OfAnyWindow, Function, ABC, Generic[IN, OUT, W]):
+class AllWindowFunction(OfAnyWindow, Function, ABC, Generic[IN, OUT, W]):
     """A `ProcessAllWindowFunction` that needs no context."""
 
     @abstractmethod

@@ -163,7 +163,7 @@ def count_windows(windowed: Windowed, size: int, slide: int | None) -> Windowed:
         JobDefinitionError: one of them is no positive number.
     """
     check_count("size of a window", size)
-    if slide is None:
+    if slide is None or slide == 0:  # PyFlink's default
         return windowed.trigger(PurgingTrigger.of(CountTrigger.of(size)))
     check_count("slide of a window", slide)
     return windowed.evictor(CountEvictor.of(size)).trigger(CountTrigger.of(slide))

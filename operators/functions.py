@@ -368,7 +368,7 @@ class KeyedProcessFunction(Function, ABC, Generic[K, IN, OUT]):
         return None
 
 
-class _OfAnyWindow:
+class OfAnyWindow:
     """Lets `F[IN, OUT, K]` stand for `F[IN, OUT, K, TimeWindow]` at run time too; type checkers know it from `W`'s default."""
 
     if not TYPE_CHECKING:
@@ -380,7 +380,7 @@ class _OfAnyWindow:
             return super().__class_getitem__((*given, *missing))
 
 
-class ProcessWindowFunction(_OfAnyWindow, Function, ABC, Generic[IN, OUT, K, W]):
+class ProcessWindowFunction(OfAnyWindow, Function, ABC, Generic[IN, OUT, K, W]):
     """Any number of results per window, from all its elements (or from its one aggregate).
 
     State asked of the RuntimeContext in `open` belongs to the key, as `Context.global_state`.
@@ -428,7 +428,7 @@ class ProcessWindowFunction(_OfAnyWindow, Function, ABC, Generic[IN, OUT, K, W])
         firing; nothing to do by default."""
 
 
-class WindowFunction(_OfAnyWindow, Function, ABC, Generic[IN, OUT, K, W]):
+class WindowFunction(OfAnyWindow, Function, ABC, Generic[IN, OUT, K, W]):
     """A `ProcessWindowFunction` that needs no context."""
 
     @abstractmethod

@@ -10,7 +10,7 @@ from ..core.errors import JobDefinitionError, StateError
 from ..core.time import TimeLike, to_millis
 from .time_triggers import EventTimeTrigger, ProcessingTimeTrigger
 from .trigger import Trigger
-from .window_types import TimeWindow, TimeWindowSerializer, TypeSerializer
+from .window_types import MergeCallback, TimeWindow, TimeWindowSerializer, TypeSerializer
 from .windowing import MergingWindowAssigner, WindowAssigner
 
 
@@ -25,9 +25,7 @@ class SessionWindowTimeGapExtractor(ABC):
 class _Sessions(MergingWindowAssigner[Any, TimeWindow]):
     """Each record opens a window as long as the gap; windows that overlap or touch become one."""
 
-    def merge_windows(
-        self, windows: Iterable[TimeWindow], callback: MergingWindowAssigner.MergeCallback
-    ) -> None:
+    def merge_windows(self, windows: Iterable[TimeWindow], callback: MergeCallback[TimeWindow]) -> None:
         TimeWindow.merge_windows(windows, callback)
 
     def get_window_serializer(self) -> TypeSerializer[TimeWindow]:

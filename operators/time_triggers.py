@@ -169,6 +169,8 @@ class ContinuousEventTimeTrigger(_ContinuousTrigger):
         if ctx.get_partitioned_state(self.state_desc).get() != time:
             return CONTINUE
         self._forget(ctx)
+        if window.max_timestamp() >= MAX_TIMESTAMP == ctx.get_current_watermark():
+            time = MAX_TIMESTAMP  # a window without an end would fire at every interval until the end of time
         ctx.register_event_time_timer(self._next(time, window, ctx))
         return FIRE
 

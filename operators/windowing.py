@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
-from typing import Any, Generic, TypeAlias
+from typing import Any, Generic
 
 from ..core.errors import JobDefinitionError
 from ..core.time import TimeLike, to_millis
@@ -58,10 +58,10 @@ class WindowAssigner(ABC, Generic[T, W]):
 class MergingWindowAssigner(WindowAssigner[T, W]):
     """An assigner whose windows may grow together, such as sessions. Merged windows share one state, one firing, one clean-up."""
 
-    MergeCallback: TypeAlias = _MergeCallback[Any]
+    MergeCallback = _MergeCallback
 
     @abstractmethod
-    def merge_windows(self, windows: Iterable[W], callback: MergeCallback) -> None:
+    def merge_windows(self, windows: Iterable[W], callback: _MergeCallback[W]) -> None:
         """Report which of the windows of a key become one: `callback.merge(to_be_merged, merge_result)`."""
 
 
@@ -145,7 +145,7 @@ class TumblingEventTimeWindows(_TumblingWindows):
         Raises:
             JobDefinitionError: the size is not positive, or the offset is not smaller than it.
         """
-        return TumblingEventTimeWindows(to_millis(size), to_millis(offset or 0), window_stagger)
+        return TumblingEventTimeWindows(to_millis(size), _offset_ms(offset), window_stagger)
 
     def assign_windows(
         self, element: Any, timestamp: int, context: WindowAssigner.WindowAssignerContext
@@ -172,7 +172,7 @@ class TumblingProcessingTimeWindows(_TumblingWindows):
         size: TimeLike, offset: TimeLike | None = None, window_stagger: WindowStagger = WindowStagger.ALIGNED
     ) -> TumblingProcessingTimeWindows:
         """As `TumblingEventTimeWindows.of`."""
-        return TumblingProcessingTimeWindows(to_millis(size), to_millis(offset or 0), window_stagger)
+        return TumblingProcessingTimeWindows(to_millis(size), _offset_ms(offset), window_stagger)
 
     def assign_windows(
         self, element: Any, timestamp: int, context: WindowAssigner.WindowAssignerContext
@@ -227,7 +227,7 @@ class SlidingEventTimeWindows(_SlidingWindows):
         Raises:
             JobDefinitionError: size or slide is not positive, or the offset is not smaller than the slide.
         """
-        return SlidingEventTimeWindows(to_millis(size), to_millis(slide), to_millis(offset or 0))
+        return SlidingEventTimeWindows(to_millis(size), to_millis(slide), _offset_ms(offset))
 
     def assign_windows(
         self, element: Any, timestamp: int, context: WindowAssigner.WindowAssignerContext
@@ -252,7 +252,7 @@ class SlidingProcessingTimeWindows(_SlidingWindows):
     @staticmethod
     def of(size: TimeLike, slide: TimeLike, offset: TimeLike | None = None) -> SlidingProcessingTimeWindows:
         """As `SlidingEventTimeWindows.of`."""
-        return SlidingProcessingTimeWindows(to_millis(size), to_millis(slide), to_millis(offset or 0))
+        return SlidingProcessingTimeWindows(to_millis(size), to_millis(slide), _offset_ms(offset))
 
     def assign_windows(
         self, element: Any, timestamp: int, context: WindowAssigner.WindowAssignerContext
@@ -280,6 +280,10 @@ def _check_offset(offset_ms: int, bound: str, bound_ms: int) -> None:
             f"the offset of a window must be smaller than its {bound} ({bound_ms} ms), not {offset_ms} ms",
             fix=f"give an offset between {1 - bound_ms} and {bound_ms - 1} ms",
         )
+
+
+def _offset_ms(offset: TimeLike | None) -> int:
+    return 0 if offset is None else to_millis(offset)
 
 
 def _offset_text(offset_ms: int) -> str:

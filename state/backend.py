@@ -3,10 +3,11 @@
 Keyed state is a set of named *tables*. A table maps namespace -> key -> value, and one of the two decides which key group
 an entry belongs to (`routed_by`):
 
-- window contents: namespace = slice start (ms), key = the stream's key, routed by `key`;
+- window contents: namespace = slice start (ms), or the window where windows are kept one by one, key = the stream's key, routed
+  by `key`; in the same way the state of triggers and the per-window state of functions;
 - value, list, reducing, aggregating state: namespace = None, key = the stream's key, routed by `key`;
 - map state: namespace = the stream's key, key = the map's key, routed by `namespace`;
-- timers: namespace = timestamp (ms), key = the stream's key, routed by `key`.
+- timers: namespace = timestamp (ms), key = the stream's key, routed by `key`; of windows: the value lists the windows.
 
 One namespace of a table is a `StateMap`: a dict that hot loops use directly. `m[key]` gives the value or None when there is
 none, `m[key] = value` sets it: no call of ours per record as long as the entry is in memory.

@@ -71,7 +71,12 @@ def test_every_package_that_is_imported_is_declared() -> None:
         r for extra in project["optional-dependencies"].values() for r in extra
     ]
     distributions = {requirement.split(">")[0].split("[")[0] for requirement in declared} | {"testcontainers"}
-    modules = {_MODULE_OF.get(name, name) for name in distributions} | {"millstream"} | _USERS_OWN
+    modules = (
+        {_MODULE_OF.get(name, name) for name in distributions}
+        | {"millstream"}
+        | _USERS_OWN
+        | _TYPE_CHECKERS_OWN
+    )
     undeclared = {
         f"{path.relative_to(ROOT)}: {module}"
         for layer in (*LAYERS, "millstream")
@@ -84,6 +89,8 @@ def test_every_package_that_is_imported_is_declared() -> None:
 
 # Libraries whose values users bring along: touched only where the user's program has them.
 _USERS_OWN = {"numpy"}
+# Imported under TYPE_CHECKING alone: every type checker brings it along.
+_TYPE_CHECKERS_OWN = {"typing_extensions"}
 # Distributions whose module has another name.
 _MODULE_OF = {"confluent-kafka": "confluent_kafka", "kafka-python": "kafka", "pyyaml": "yaml"}
 

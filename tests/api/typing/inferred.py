@@ -1,23 +1,32 @@
 """What mypy infers of a program. Checked by tests/api/test_typing.py, never run."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_type
 
 from millstream import (
     AggregateFunction,
+    AllWindowedStream,
     CollectedResults,
+    CountEvictor,
+    CountTrigger,
     DataStream,
     DataStreamSink,
+    EventTimeSessionWindows,
+    EventTimeTrigger,
+    GlobalWindow,
     KeyedProcessFunction,
     KeyedStream,
     MapFunction,
     OutputTag,
+    ProcessAllWindowFunction,
     ProcessWindowFunction,
+    PurgingTrigger,
     StreamExecutionEnvironment,
     TimeWindow,
     TumblingEventTimeWindows,
     Types,
+    ValueStateDescriptor,
     WindowedStream,
 )
 
@@ -45,6 +54,21 @@ class Label(ProcessWindowFunction[float, str, str]):
     ) -> Iterator[str]:
         for mean in elements:
             yield f"{key} {mean} {context.window().end}"
+
+
+class Last(ProcessWindowFunction[Reading, Reading, str, GlobalWindow]):
+    def process(
+        self, key: str, context: ProcessWindowFunction.Context[GlobalWindow], elements: Sequence[Reading]
+    ) -> Iterator[Reading]:
+        context.window_state().get_state(ValueStateDescriptor("last", int)).update(1)
+        yield elements[-1]
+
+
+class Everyone(ProcessAllWindowFunction[Reading, int]):
+    def process(
+        self, context: ProcessAllWindowFunction.Context, elements: Sequence[Reading]
+    ) -> Iterator[int]:
+        yield context.window().start
 
 
 class Alert(KeyedProcessFunction[str, Reading, bool]):
@@ -81,7 +105,19 @@ assert_type(keyed.reduce(lambda left, right: left), DataStream[Reading])
 assert_type(keyed.process(Alert()).get_side_output(OutputTag("hot", str)), DataStream[str])
 windows = keyed.window(TumblingEventTimeWindows.of(1000)).allowed_lateness(5)
 assert_type(windows, WindowedStream[str, Reading, TimeWindow])
+assert_type(
+    windows.trigger(PurgingTrigger.of(CountTrigger.of(3))).evictor(CountEvictor.of(2)),
+    WindowedStream[str, Reading, TimeWindow],
+)
+assert_type(windows.trigger(EventTimeTrigger.create()).max_by("celsius"), DataStream[Reading])
 assert_type(windows.aggregate(Mean()), DataStream[float])
+sessions = EventTimeSessionWindows.with_gap(5)
+assert_type(keyed.window(sessions), WindowedStream[str, Reading, TimeWindow])
+assert_type(keyed.count_window(3, 1), WindowedStream[str, Reading, GlobalWindow])
+assert_type(keyed.count_window(3).process(Last()), DataStream[Reading])
+assert_type(readings.window_all(sessions), AllWindowedStream[Reading, TimeWindow])
+assert_type(readings.window_all(sessions).process(Everyone()), DataStream[int])
+assert_type(readings.count_window_all(3).sum(1), DataStream[Reading])
 assert_type(windows.aggregate(Mean(), Label()), DataStream[str])
 assert_type(windows.reduce(lambda left, right: left), DataStream[Reading])
 assert_type(readings.print(), DataStreamSink)
