@@ -51,7 +51,9 @@ class TwoInputOperatorHarness(OperatorHarness):
             mine = [i for i, value in enumerate(values) if subtask in self._receivers2(value)]
             if mine:
                 chosen = [values[i] for i in mine]
-                self.process2(RecordBatch(chosen, None if times is None else [times[i] for i in mine]), subtask)
+                self.process2(
+                    RecordBatch(chosen, None if times is None else [times[i] for i in mine]), subtask
+                )
 
     def process2(self, batch: RecordBatch, subtask: int = 0) -> None:
         """Process a batch of the second input as it is in one subtask."""

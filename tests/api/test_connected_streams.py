@@ -17,6 +17,7 @@ from millstream import (
     Duration,
     FlatJoinFunction,
     JobDefinitionError,
+    JobExecutionError,
     JoinFunction,
     KeyedBroadcastProcessFunction,
     KeyedCoProcessFunction,
@@ -416,3 +417,32 @@ def test_a_checkpointed_function_is_initialized_in_a_job_keyed_or_not(env) -> No
     stream = env.from_collection(["a", "b"])
     assert collected(stream.map(Numbering())) == [(1, "a"), (2, "b")]
     assert collected(stream.key_by(str).map(Numbering())) == [(1, "a"), (2, "b")]
+
+
+class Unready(MapFunction):
+    def initialize_state(self, context):
+        raise ValueError("not ready")
+
+    def map(self, value):
+        return value
+
+    def snapshot_state(self, context):
+        pass
+
+
+def test_an_error_in_initialize_state_names_the_operator_and_the_users_line(env) -> None:
+    stream = env.from_collection([1]).map(Unready()).name("unready").map(str).name("after")
+    with pytest.raises(JobExecutionError, match="ValueError: not ready in operator 'unready'") as caught:
+        list(stream.execute_and_collect())
+    assert "in initialize_state" in str(caught.value)
+
+
+def test_an_error_for_a_record_of_the_second_input_names_operator_and_record(env) -> None:
+    class Bad(Unkeyed):
+        def process_element2(self, value, ctx):
+            raise ValueError(value)
+
+    stream = env.from_collection([1]).connect(env.from_collection(["bad"])).process(Bad()).name("bad one")
+    with pytest.raises(JobExecutionError, match="in operator 'bad one'") as caught:
+        list(stream.execute_and_collect())
+    assert "'bad'" in str(caught.value)
