@@ -238,6 +238,17 @@ def test_a_key_type_that_one_side_declares_holds_for_both(env) -> None:
     assert set(both.process(Keyed()).execute_and_collect()) == {(1, 1), (1, 2), (2, 1)}
 
 
+def test_both_inputs_are_partitioned_by_the_common_type_of_keys(env) -> None:
+    # By types of their own, equal keys could go to different subtasks.
+    typed = env.from_collection([1], int).key_by(integer)
+    untyped = env.from_collection([True, 2]).key_by(lambda n: n)
+    typed.connect(untyped).process(Keyed())
+    untyped.interval_join(typed).between(0, 1).process(Near())
+    edges = env.get_stream_graph().edges
+    assert [edge.partitioner.key_type for edge in edges] == [Types.LONG()] * 4
+    assert [edge.input_id for edge in edges] == [1, 2, 1, 2]
+
+
 def test_methods_that_take_too_little_are_refused(env) -> None:
     class Short(CoProcessFunction):
         def process_element1(self, value):  # type: ignore[override]
