@@ -121,7 +121,8 @@ class ConnectedStreams(Generic[T1, T2]):
         type_info = _common_result_type(
             func, ("process_element1", "process_element2"), output_type, arguments=2
         )
-        return self._process("Co-Process", func, type_info, keyed=True)
+        name = "Co-Keyed-Process" if isinstance(func, KeyedCoProcessFunction) else "Co-Process"
+        return self._process(name, func, type_info, keyed=True)
 
     @property
     def _is_keyed(self) -> bool:
@@ -140,7 +141,6 @@ class ConnectedStreams(Generic[T1, T2]):
             inputs1, inputs2 = rekeyed(stream1, key_type), rekeyed(stream2, key_type)
             if keyed:
                 spec = KeyedCoProcessSpec(stream1._key_selector, stream2._key_selector, key_type, function)
-                name = "KeyedCo-Process" if name == "Co-Process" else name
         return two_input_stream(stream1._environment, name, spec, type_info, (inputs1, inputs2))
 
     def _key_type(self) -> TypeInformation[Any]:

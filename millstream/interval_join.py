@@ -22,21 +22,30 @@ T2 = TypeVar("T2")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True)
 class IntervalJoin(Generic[K, T1, T2]):
-    """Two keyed streams to be joined by distance in event time. Made by `KeyedStream.interval_join`."""
+    """Two keyed streams to be joined by distance in event time. Made by `KeyedStream.interval_join`.
 
-    _left: KeyedStream[K, T1]
-    _right: KeyedStream[K, T2]
+    >>> from millstream import StreamExecutionEnvironment, WatermarkStrategy
+    >>> env = StreamExecutionEnvironment.get_execution_environment()
+    >>> by_time = WatermarkStrategy.for_monotonous_timestamps().with_timestamp_assigner(lambda value, _: value[1])
+    >>> orders = env.from_collection([("a", 10), ("b", 20)]).assign_timestamps_and_watermarks(by_time)
+    >>> payments = env.from_collection([("a", 12), ("b", 99)]).assign_timestamps_and_watermarks(by_time)
+    >>> joined = orders.key_by(lambda value: value[0]).interval_join(payments.key_by(lambda value: value[0]))
+    >>> paid = joined.between(0, 5).process(lambda order, payment, ctx: [(order, payment)])
+    >>> list(paid.execute_and_collect())
+    [(('a', 10), ('a', 12))]
+    """
 
-    def __post_init__(self) -> None:
-        check_same_environment(self._left, self._right, "interval_join()")
-        if not isinstance(self._right, KeyedStream):
+    def __init__(self, left: KeyedStream[K, T1], right: KeyedStream[K, T2]) -> None:
+        check_same_environment(left, right, "interval_join()")
+        if not isinstance(right, KeyedStream):
             raise definition_error(
                 "interval_join() was given a stream that is not keyed",
                 fix="call key_by(...) on it as well, with keys of the same type",
             )
-        common_key_type(self._left, self._right)
+        common_key_type(left, right)
+        self._left = left
+        self._right = right
 
     def in_event_time(self) -> IntervalJoin[K, T1, T2]:
         """Event time is all there is."""
@@ -66,37 +75,42 @@ class IntervalJoin(Generic[K, T1, T2]):
                 f"the lower bound of the interval, {lower_ms} ms, is greater than the upper one, {upper_ms} ms",
                 fix="write the lower bound first: between(-1000, 1000) is a second before and after",
             )
-        return IntervalJoined(self._left, self._right, lower_ms, upper_ms)
+        return IntervalJoined(self._left, self._right, _Interval(lower_ms, upper_ms))
 
 
 @dataclass(frozen=True, slots=True)
+class _Interval:
+    lower_ms: int
+    upper_ms: int
+    lower_exclusive: bool = False
+    upper_exclusive: bool = False
+    left_late_tag: str | None = None
+    right_late_tag: str | None = None
+
+
 class IntervalJoined(Generic[K, T1, T2]):
     """An interval join that lacks only its function. Each method returns a new one."""
 
-    _left: KeyedStream[K, T1]
-    _right: KeyedStream[K, T2]
-    _lower_ms: int
-    _upper_ms: int
-    _lower_exclusive: bool = False
-    _upper_exclusive: bool = False
-    _left_late_tag: str | None = None
-    _right_late_tag: str | None = None
+    def __init__(self, left: KeyedStream[K, T1], right: KeyedStream[K, T2], interval: _Interval) -> None:
+        self._left = left
+        self._right = right
+        self._interval = interval
 
     def lower_bound_exclusive(self) -> IntervalJoined[K, T1, T2]:
         """Not the records at exactly the lower bound."""
-        return replace(self, _lower_exclusive=True)
+        return self._with(lower_exclusive=True)
 
     def upper_bound_exclusive(self) -> IntervalJoined[K, T1, T2]:
         """Not the records at exactly the upper bound."""
-        return replace(self, _upper_exclusive=True)
+        return self._with(upper_exclusive=True)
 
     def side_output_left_late_data(self, output_tag: OutputTag[T1]) -> IntervalJoined[K, T1, T2]:
         """Send left records behind the watermark to this side output of the result, instead of dropping them."""
-        return replace(self, _left_late_tag=_tag_id(output_tag))
+        return self._with(left_late_tag=_tag_id(output_tag))
 
     def side_output_right_late_data(self, output_tag: OutputTag[T2]) -> IntervalJoined[K, T1, T2]:
         """The same for right records."""
-        return replace(self, _right_late_tag=_tag_id(output_tag))
+        return self._with(right_late_tag=_tag_id(output_tag))
 
     def process(
         self,
@@ -111,13 +125,12 @@ class IntervalJoined(Generic[K, T1, T2]):
                 nothing of the interval.
         """
         check_function(process_join_function, "process_element", "process()", 3)
-        lower_ms, upper_ms = (
-            self._lower_ms + self._lower_exclusive,
-            self._upper_ms - self._upper_exclusive,
-        )
+        interval = self._interval
+        lower_ms = interval.lower_ms + interval.lower_exclusive
+        upper_ms = interval.upper_ms - interval.upper_exclusive
         if lower_ms > upper_ms:
             raise definition_error(
-                f"nothing lies between {self._lower_ms} ms and {self._upper_ms} ms with exclusive bounds",
+                f"nothing lies between {interval.lower_ms} ms and {interval.upper_ms} ms with exclusive bounds",
                 fix="widen the interval, or leave a bound inclusive",
             )
         left, right = self._left, self._right
@@ -131,12 +144,15 @@ class IntervalJoined(Generic[K, T1, T2]):
             lower_ms,
             upper_ms,
             process_join_function,
-            self._left_late_tag,
-            self._right_late_tag,
+            interval.left_late_tag,
+            interval.right_late_tag,
         )
         type_info = result_type(process_join_function, "process_element", output_type, many=True)
         inputs = rekeyed(left, key_type), rekeyed(right, key_type)
         return two_input_stream(left._environment, "Interval Join", spec, type_info, inputs)
+
+    def _with(self, **changes: Any) -> IntervalJoined[K, T1, T2]:
+        return IntervalJoined(self._left, self._right, replace(self._interval, **changes))
 
 
 def _tag_id(output_tag: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from ..core.batch import CheckpointBarrier
@@ -11,40 +10,39 @@ from .base import OperatorSnapshotParts
 from .operator_state import OperatorStateStore
 
 
-@dataclass(frozen=True, slots=True)
 class FunctionInitializationContext:
     """What a function is initialized with."""
 
-    store: OperatorStateStore
-    restored_checkpoint_id: int | None
+    def __init__(self, store: OperatorStateStore, restored_checkpoint_id: int | None) -> None:
+        self._store = store
+        self._restored_checkpoint_id = restored_checkpoint_id
 
     def is_restored(self) -> bool:
         """Whether the job starts from a checkpoint, be the state of this function in it or not."""
-        return self.restored_checkpoint_id is not None
+        return self._restored_checkpoint_id is not None
 
     def get_restored_checkpoint_id(self) -> int | None:
         """That checkpoint's id."""
-        return self.restored_checkpoint_id
+        return self._restored_checkpoint_id
 
     def get_operator_state_store(self) -> OperatorStateStore:
         """Where operator state is declared and, after a restore, found."""
-        return self.store
+        return self._store
 
 
-@dataclass(frozen=True, slots=True)
 class FunctionSnapshotContext:
     """Which checkpoint is being taken."""
 
-    checkpoint_id: int
-    checkpoint_timestamp: int
+    def __init__(self, barrier: CheckpointBarrier) -> None:
+        self._barrier = barrier
 
     def get_checkpoint_id(self) -> int:
         """Rises with every checkpoint."""
-        return self.checkpoint_id
+        return self._barrier.checkpoint_id
 
     def get_checkpoint_timestamp(self) -> int:
         """When the coordinator triggered it (ms since the epoch)."""
-        return self.checkpoint_timestamp
+        return self._barrier.timestamp_ms
 
 
 @runtime_checkable
@@ -80,11 +78,17 @@ class CheckpointedFunctions:
         functions: all of the operator's; a function of ours around a user's tells it as `wrapped_function`.
         store: shared with the operator itself.
         restored_checkpoint_id: None on a fresh start.
+        name: of the operator, for messages.
     """
 
     def __init__(
-        self, functions: Sequence[Any], store: OperatorStateStore, restored_checkpoint_id: int | None
+        self,
+        functions: Sequence[Any],
+        store: OperatorStateStore,
+        restored_checkpoint_id: int | None,
+        name: str,
     ) -> None:
+        self.name = name
         self._functions = tuple({id(f): f for f in _checkpointed(functions)}.values())
         self._store = store
         self._restored_checkpoint_id = restored_checkpoint_id
@@ -99,7 +103,7 @@ class CheckpointedFunctions:
         self, parts: OperatorSnapshotParts | None, barrier: CheckpointBarrier
     ) -> OperatorSnapshotParts | None:
         """The operator's snapshot with this state in it."""
-        context = FunctionSnapshotContext(barrier.checkpoint_id, barrier.timestamp_ms)
+        context = FunctionSnapshotContext(barrier)
         for function in self._functions:
             function.snapshot_state(context)
         lists = self._store.snapshot()

@@ -30,10 +30,9 @@ class TaggedUnionTypeInfo(TypeInformation[tuple[int, Any]]):
         return self.first.immutable and self.second.immutable
 
     def mismatch(self, values: Sequence[Any]) -> str | None:
-        if not _TUPLES.issuperset(map(type, values)):
-            return found_kind(values, _TUPLES)
-        if not {_PAIR}.issuperset(map(len, values)) or not _TAGS.issuperset(tag for tag, _ in values):
-            return "it is not a pair of a tag, 1 or 2, and a value"
+        reason = _untagged(values)
+        if reason is not None:
+            return reason
         reasons = (
             self._of(tag).mismatch([value for found, value in values if found == tag]) for tag in (1, 2)
         )
@@ -44,7 +43,7 @@ class TaggedUnionTypeInfo(TypeInformation[tuple[int, Any]]):
         return self.first.is_plain and self.second.is_plain
 
     def coerce(self, value: Any) -> Any:
-        if self.is_plain or self.mismatch((value,)) is None:
+        if self.is_plain or _untagged((value,)) is not None:
             return value
         tag, item = value
         return tag, self._of(tag).coerce(item)
@@ -59,3 +58,12 @@ class TaggedUnionTypeInfo(TypeInformation[tuple[int, Any]]):
 
     def _of(self, tag: int) -> TypeInformation[Any]:
         return self.first if tag == 1 else self.second
+
+
+def _untagged(values: Sequence[Any]) -> str | None:
+    """Why these are not all tagged values."""
+    if not _TUPLES.issuperset(map(type, values)):
+        return found_kind(values, _TUPLES)
+    if not {_PAIR}.issuperset(map(len, values)) or not _TAGS.issuperset(tag for tag, _ in values):
+        return "it is not a pair of a tag, 1 or 2, and a value"
+    return None

@@ -153,7 +153,7 @@ class OperatorHarness:
             self.operators.append(operator)
             context = self._context(subtask, shares[subtask] if shares else OperatorSnapshot(), whole)
             functions = CheckpointedFunctions(
-                spec.user_functions(), context.operator_state, self._restored_id
+                spec.user_functions(), context.operator_state, self._restored_id, spec.kind
             )
             self._functions.append(functions)
             functions.initialize()

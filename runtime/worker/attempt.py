@@ -105,6 +105,7 @@ class Attempt:
                     description.operator.user_functions(),
                     context.operator_state,
                     self._deploy.restored_checkpoint_id,
+                    description.name,
                 )
                 task.chain.operator_state[description.operator_id] = functions
                 functions.initialize()

@@ -14,6 +14,7 @@ from ...core.batch import RecordBatch
 from ...core.errors import ConnectorError, MillstreamError, StateError
 from ...core.types import excerpt
 from ...operators.base import Operator
+from ...operators.checkpointed import CheckpointedFunctions
 from ...operators.codegen import FILENAME_PREFIX, owner_of
 from ..exchange.record_writer import RecordWriter
 from ..graph.execution_graph import Subtask
@@ -25,6 +26,7 @@ _ROOT: Final = Path(__file__).resolve().parent.parent.parent
 _PACKAGE: Final = Path(sys.modules[__name__.partition(".")[0]].__path__[0]).resolve()
 _OWN_FOLDERS: Final = (*(f"{_ROOT / layer}/" for layer in _LAYERS), f"{_PACKAGE}/")
 _MAX_PICKLED_BYTES: Final = 1 << 20
+_RUNS_FUNCTIONS: Final = (Operator, RecordWriter, CheckpointedFunctions)
 
 
 def describe_failure(error: BaseException, subtask: Subtask | None) -> TaskFailure:
@@ -59,7 +61,7 @@ def _culprit(tb: TracebackType | None) -> tuple[str | None, str | None, bool]:
         frame, in_call = tb.tb_frame, False
         owner = owner_of(frame.f_code.co_filename, tb.tb_lineno)
         variable = "value" if owner is None else owner.record_variable
-        runs_functions = isinstance(frame.f_locals.get("self"), Operator | RecordWriter)
+        runs_functions = isinstance(frame.f_locals.get("self"), _RUNS_FUNCTIONS)
         if owner is not None or runs_functions:
             name = (owner.operator if owner is not None else frame.f_locals["self"]).name or name
             in_call = variable in frame.f_locals

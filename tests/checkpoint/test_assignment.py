@@ -55,3 +55,19 @@ def test_items_are_dealt_out_one_by_one():
         {"x": [b"2"]},
         {"x": [b"3"]},
     ]
+
+
+@given(st.data(), st.integers(1, 20))
+def test_each_subtask_gets_one_whole_copy_of_a_broadcast_state(data, max_parallelism):
+    copies = data.draw(st.lists(st.lists(st.binary(max_size=2)), min_size=1, max_size=max_parallelism))
+    before = [OperatorSnapshot((), {"broadcast:b": copy, "other": [b"x"]}) for copy in copies]
+    parallelism = data.draw(st.integers(1, max_parallelism))
+    after = assign_state(before, parallelism, max_parallelism)
+    assert [snapshot.lists["broadcast:b"] for snapshot in after] == [
+        copies[subtask % len(copies)] for subtask in range(parallelism)
+    ]
+
+
+def test_subtasks_without_a_copy_take_that_of_others():
+    before = [OperatorSnapshot(), OperatorSnapshot((), {"broadcast:b": [b"copy"]})]
+    assert [s.lists["broadcast:b"] for s in assign_state(before, 3, 8)] == [[b"copy"]] * 3

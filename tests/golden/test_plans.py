@@ -4,6 +4,7 @@ import pytest
 
 from millstream import (
     AggregateFunction,
+    CoMapFunction,
     Configuration,
     Duration,
     OutputTag,
@@ -53,6 +54,20 @@ def clickstream(env):
     counted.get_side_output(late).print("late").slot_sharing_group("late")
 
 
+class Both(CoMapFunction):
+    def map1(self, value) -> str:
+        return str(value)
+
+    def map2(self, value) -> str:
+        return value
+
+
+def connected(env):
+    numbers, words = env.from_sequence(1, 10), env.from_collection(["a"], str)
+    both = numbers.connect(words).key_by(str, str, str).map(Both()).name("both")
+    both.connect(words.broadcast()).map(Both()).print()
+
+
 def two_sources(env):
     first, second = env.from_sequence(1, 10), env.from_sequence(11, 20).rebalance()
     united = first.union(second).filter(bool).disable_chaining().name("united")
@@ -61,7 +76,7 @@ def two_sources(env):
 
 
 @pytest.mark.parametrize(
-    "program", [word_count, clickstream, two_sources], ids=lambda program: program.__name__
+    "program", [word_count, clickstream, two_sources, connected], ids=lambda program: program.__name__
 )
 @pytest.mark.parametrize("parallelism", [1, 2])
 def test_the_plan_is_as_recorded(program, parallelism):

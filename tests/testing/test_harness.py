@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from millstream.core.batch import MAX_TIMESTAMP
 from millstream.core.types import GENERIC
+from millstream.operators.co_functions import CoProcessFunction, KeyedCoProcessFunction
+from millstream.operators.co_process import CoProcessSpec, KeyedCoProcessSpec
 from millstream.operators.functions import KeyedProcessFunction
 from millstream.operators.process import KeyedProcessSpec
 from millstream.state.descriptors import ValueStateDescriptor
-from millstream.testing import OperatorHarness, W
+from millstream.testing import OperatorHarness, TwoInputOperatorHarness, W
 
 
 class Count(KeyedProcessFunction):
@@ -62,3 +65,50 @@ def test_a_directory_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
     h.close()
     del h
     assert list(tmp_path.iterdir())
+
+
+class Meeting(KeyedCoProcessFunction):
+    def open(self, runtime_context):
+        self.first = runtime_context.get_state(ValueStateDescriptor("first", GENERIC))
+
+    def process_element1(self, value, ctx):
+        self.first.update(value)
+
+    def process_element2(self, value, ctx):
+        yield self.first.value(), value, ctx.timestamp()
+
+
+@pytest.mark.parametrize("backend", ["hashmap", "rocksdb"])
+@pytest.mark.parametrize("parallelism", [1, 3])
+def test_both_inputs_of_a_key_meet_in_one_subtask_before_and_after_a_restore(backend, parallelism) -> None:
+    spec = KeyedCoProcessSpec(itemgetter(0), itemgetter(0), GENERIC, Meeting())
+    h = TwoInputOperatorHarness(spec, backend=backend, parallelism=parallelism)
+    h.batch1(["a", "b", "c"], [1, 2, 3])
+    h.element2("a!", ts=4)
+    h = h.restored(parallelism=4 - parallelism)
+    h.batch2(["c!", "b!"], [5, 6])
+    assert h.results[0] == ("a", "a!", 4)
+    assert sorted(h.results[1:]) == [("b", "b!", 6), ("c", "c!", 5)]
+    h.watermark1(10)
+    assert h.output[3:] == []
+    h.watermark2(7)
+    assert h.output[3:] == [W(7)]
+    h.end_input()
+    assert h.output[-1] == W(MAX_TIMESTAMP)
+    h.close()
+
+
+def test_an_unkeyed_second_input_goes_to_the_first_subtask() -> None:
+    class Pass(CoProcessFunction):
+        def open(self, runtime_context):
+            self.subtask = runtime_context.get_index_of_this_subtask()
+
+        def process_element1(self, value, ctx):
+            yield self.subtask, value
+
+        process_element2 = process_element1
+
+    with TwoInputOperatorHarness(CoProcessSpec(Pass()), parallelism=2) as h:
+        h.element1("a")
+        h.element2("b")
+        assert h.results == [(0, "a"), (0, "b")]
