@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .data_stream import DataStreamSink as DataStreamSink
     from .environment import RuntimeExecutionMode as RuntimeExecutionMode
     from .environment import StreamExecutionEnvironment as StreamExecutionEnvironment
+    from .execution_config import ExecutionConfig as ExecutionConfig
     from .keyed_stream import KeyedStream as KeyedStream
     from .operators.accumulators import Accumulator as Accumulator
     from .operators.accumulators import AverageAccumulator as AverageAccumulator
@@ -86,6 +87,8 @@ if TYPE_CHECKING:
     from .runtime.job_manager.client import JobClient as JobClient
     from .runtime.job_manager.client import JobExecutionResult as JobExecutionResult
     from .runtime.job_manager.scheduling import JobStatus as JobStatus
+    from .slot_sharing import MemorySize as MemorySize
+    from .slot_sharing import SlotSharingGroup as SlotSharingGroup
     from .state.descriptors import AggregatingStateDescriptor as AggregatingStateDescriptor
     from .state.descriptors import ListStateDescriptor as ListStateDescriptor
     from .state.descriptors import MapStateDescriptor as MapStateDescriptor
@@ -128,6 +131,7 @@ __all__ = [
     "DoubleMinimum",
     "Duration",
     "EmbeddedRocksDBStateBackend",
+    "ExecutionConfig",
     "ExternalizedCheckpointRetention",
     "FilterFunction",
     "FlatMapFunction",
@@ -157,6 +161,7 @@ __all__ = [
     "MapFunction",
     "MapState",
     "MapStateDescriptor",
+    "MemorySize",
     "Meter",
     "MetricGroup",
     "MillstreamError",
@@ -175,6 +180,7 @@ __all__ = [
     "RuntimeExecutionMode",
     "SerializationSetupError",
     "SlidingEventTimeWindows",
+    "SlotSharingGroup",
     "StateBackend",
     "StateError",
     "StreamExecutionEnvironment",
@@ -244,6 +250,7 @@ _MODULES: Final = {
         "RuntimeExecutionMode",
         "StreamExecutionEnvironment",
     ),
+    "execution_config": ("ExecutionConfig",),
     "keyed_stream": ("KeyedStream",),
     "operators.accumulators": (
         "Accumulator",
@@ -300,6 +307,10 @@ _MODULES: Final = {
         "JobExecutionResult",
     ),
     "runtime.job_manager.scheduling": ("JobStatus",),
+    "slot_sharing": (
+        "MemorySize",
+        "SlotSharingGroup",
+    ),
     "state.descriptors": (
         "AggregatingStateDescriptor",
         "ListStateDescriptor",

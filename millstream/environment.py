@@ -16,6 +16,7 @@ from .core.configuration import ConfigOption, Configuration, load_configuration,
 from .core.time import TimeLike, to_millis
 from .core.types import TypeInformation
 from .data_stream import DataStream
+from .execution_config import ExecutionConfig
 from .operators.source import SourceSpec
 from .operators.watermark_strategy import WatermarkStrategy
 from .runtime.graph.builder import StreamGraphBuilder, StreamInput, new_node
@@ -23,6 +24,7 @@ from .runtime.graph.compiler import compile_job, run_passes
 from .runtime.graph.plan import stream_graph_json
 from .runtime.graph.stream_graph import JobSettings, StreamGraph
 from .runtime.job_manager.client import JobClient, JobExecutionResult, submit
+from .slot_sharing import SlotSharingGroup
 from .state_backends import StateBackend
 from .stream_settings import check_parallelism
 
@@ -55,6 +57,7 @@ class StreamExecutionEnvironment:
         self._program_configuration = Configuration(configuration)
         self._loaded: tuple[dict[str, str], Configuration] | None = None
         self._builder = StreamGraphBuilder()
+        self._slot_sharing_groups: dict[str, SlotSharingGroup] = {}
         self._effective()
 
     @staticmethod
@@ -136,6 +139,24 @@ class StreamExecutionEnvironment:
     def get_checkpoint_config(self) -> CheckpointConfig:
         """The settings of checkpoints, to read and to change."""
         return CheckpointConfig(self._set, self._effective)
+
+    def get_config(self) -> ExecutionConfig:
+        """The settings of execution, to read and to change."""
+        return ExecutionConfig(self._set, self._effective)
+
+    def register_slot_sharing_group(self, slot_sharing_group: SlotSharingGroup) -> Self:
+        """Say what a slot of a group needs. `slot_sharing_group()` of an operator does so too.
+
+        Raises:
+            JobDefinitionError: a group of this name needs something else.
+        """
+        known = self._slot_sharing_groups.setdefault(slot_sharing_group.get_name(), slot_sharing_group)
+        if known != slot_sharing_group:
+            raise definition_error(
+                f"the slot sharing group '{known.get_name()}' is described in two ways",
+                fix="describe it once and use that object, or only its name",
+            )
+        return self
 
     def set_runtime_mode(self, execution_mode: RuntimeExecutionMode) -> Self:
         """How jobs run; `STREAMING` is the one mode of this release.
