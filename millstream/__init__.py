@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from .operators.accumulators import LongCounter as LongCounter
     from .operators.accumulators import LongMaximum as LongMaximum
     from .operators.accumulators import LongMinimum as LongMinimum
+    from .operators.collector import Collector as Collector
     from .operators.functions import AggregateFunction as AggregateFunction
     from .operators.functions import FilterFunction as FilterFunction
     from .operators.functions import FlatMapFunction as FlatMapFunction
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from .operators.functions import ProcessFunction as ProcessFunction
     from .operators.functions import ProcessWindowFunction as ProcessWindowFunction
     from .operators.functions import ReduceFunction as ReduceFunction
+    from .operators.functions import RichFunction as RichFunction
     from .operators.functions import RuntimeContext as RuntimeContext
     from .operators.functions import TimeDomain as TimeDomain
     from .operators.functions import TimerService as TimerService
@@ -117,6 +119,7 @@ __all__ = [
     "CheckpointFailureReason",
     "CheckpointingMode",
     "CollectedResults",
+    "Collector",
     "ConfigOption",
     "Configuration",
     "ConfigurationError",
@@ -174,6 +177,7 @@ __all__ = [
     "ReduceFunction",
     "ReducingState",
     "ReducingStateDescriptor",
+    "RichFunction",
     "Row",
     "RowKind",
     "RuntimeContext",
@@ -274,6 +278,7 @@ _MODULES: Final = {
         "Meter",
         "MetricGroup",
     ),
+    "operators.collector": ("Collector",),
     "operators.functions": (
         "AggregateFunction",
         "FilterFunction",
@@ -287,6 +292,7 @@ _MODULES: Final = {
         "ProcessFunction",
         "ProcessWindowFunction",
         "ReduceFunction",
+        "RichFunction",
         "RuntimeContext",
         "TimeDomain",
         "TimerService",

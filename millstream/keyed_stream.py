@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from ._functions import check_function, definition_error, field_aggregation, result_type
 from .core.types import TypeInformation
 from .data_stream import DataStream
+from .operators.collector import Collector, with_plain_results
 from .operators.field_aggregations import Aggregation
 from .operators.functions import (
     FilterFunction,
@@ -18,8 +19,10 @@ from .operators.functions import (
     MapFunction,
     OutputTag,
     ReduceFunction,
+    RichFunction,
     RuntimeContext,
 )
+from .operators.user_function import close_function, open_function
 from .operators.windowing import WindowAssigner
 from .runtime.graph.builder import StreamInput
 from .runtime.graph.stream_graph import Hash, StreamNode
@@ -62,16 +65,29 @@ class KeyedStream(DataStream[T], Generic[K, T]):
         check_function(func, "map", "map()", 1)
         return self._keyed("Map", _OnKeyedState(func, _map), result_type(func, "map", output_type))
 
+    @overload
     def flat_map(
         self,
         func: Callable[[T], Iterable[R] | None] | FlatMapFunction[T, R],
         output_type: TypeInformation[R] | type[R] | None = None,
+    ) -> DataStream[R]: ...
+    @overload
+    def flat_map(
+        self,
+        func: Callable[[T, Collector[R]], Iterable[R] | None],
+        output_type: TypeInformation[R] | type[R] | None = None,
+    ) -> DataStream[R]: ...
+    def flat_map(
+        self,
+        func: Callable[..., Iterable[R] | None] | FlatMapFunction[T, R],
+        output_type: TypeInformation[R] | type[R] | None = None,
     ) -> DataStream[R]:
         if not _needs_runtime_context(func, "flat_map"):
             return super().flat_map(func, output_type)
-        check_function(func, "flat_map", "flat_map()", 1)
+        plain = with_plain_results(func, "flat_map", 1)
+        check_function(plain, "flat_map", "flat_map()", 1)
         type_info = result_type(func, "flat_map", output_type, many=True)
-        return self._keyed("Flat Map", _OnKeyedState(func, _flat_map), type_info)
+        return self._keyed("Flat Map", _OnKeyedState(plain, _flat_map), type_info)
 
     def filter(self, func: Callable[[T], object] | FilterFunction[T]) -> DataStream[T]:
         if not _needs_runtime_context(func, "filter"):
@@ -138,8 +154,11 @@ class KeyedStream(DataStream[T], Generic[K, T]):
         Raises:
             JobDefinitionError: `func` cannot be called with a record and a context.
         """
-        check_function(func, "process_element", "process()", 2)
-        return self._keyed("KeyedProcess", func, result_type(func, "process_element", output_type, many=True))
+        plain = with_plain_results(func, "process_element", 2)
+        check_function(plain, "process_element", "process()", 2)
+        return self._keyed(
+            "KeyedProcess", plain, result_type(func, "process_element", output_type, many=True)
+        )
 
     def window(self, window_assigner: WindowAssigner) -> WindowedStream[K, T]:
         """The records of each key grouped in time.
@@ -182,7 +201,7 @@ def _needs_runtime_context(func: Any, method: str) -> bool:
     """Whether the function has an `open` of its own, and so may ask for keyed state."""
     if isinstance(func, type) or not hasattr(func, method):
         return False
-    return getattr(type(func), "open", Function.open) is not Function.open
+    return isinstance(func, RichFunction) or getattr(type(func), "open", Function.open) is not Function.open
 
 
 def _map(function: Any, value: Any) -> Sequence[Any]:
@@ -206,12 +225,10 @@ class _OnKeyedState(KeyedProcessFunction[Any, Any, Any]):
         self._call = call
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        self._function.open(runtime_context)
+        open_function(self._function, runtime_context)
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterable[Any] | None:
         return self._call(self._function, value)
 
     def close(self) -> None:
-        close = getattr(self._function, "close", None)
-        if close is not None:
-            close()
+        close_function(self._function)

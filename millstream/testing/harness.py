@@ -36,6 +36,7 @@ from ..operators.base import (
 )
 from ..operators.function_services import FunctionServices
 from ..operators.metrics import MetricGroup, MetricValue
+from ..operators.shared_functions import SharedFunctions, shared_functions
 from ..runtime.graph.fusion import FusedOperators
 from ..runtime.worker.processing_time import ProcessingTimeService
 from ..state.backend import BackendContext, KeyedStateBackend, StateTable, TableDescriptor
@@ -135,6 +136,7 @@ class OperatorHarness:
         self._jobs: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
         self._tables: dict[tuple[int, str], StateTable] = {}
         self._entries: list[Operator] = []
+        self._shared = SharedFunctions()
         self._closed = False
         self._open(_restored)
 
@@ -142,10 +144,13 @@ class OperatorHarness:
         shares = assign_state(restored, self._parallelism, _MAX_PARALLELISM) if restored else ()
         whole = _joined(restored)
         for subtask in range(self._parallelism):
-            operator = copy.deepcopy(self.spec).create()
+            spec = copy.deepcopy(self.spec)
+            operator = spec.create()
             operator.name = self.spec.kind
             self.operators.append(operator)
-            operator.open(self._context(subtask, shares[subtask] if shares else OperatorSnapshot(), whole))
+            context = self._context(subtask, shares[subtask] if shares else OperatorSnapshot(), whole)
+            self._shared.open(shared_functions(spec), context.info)
+            operator.open(context)
             self._entries.append(
                 FusedOperators([operator]) if isinstance(operator, FusibleOperator) else operator
             )
@@ -316,6 +321,7 @@ class OperatorHarness:
         fused = [entry for entry in self._entries if isinstance(entry, FusedOperators)]
         for operator in (*self.operators, *fused):
             operator.close()
+        self._shared.close()
 
     def __enter__(self) -> Self:
         return self
