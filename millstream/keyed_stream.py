@@ -14,15 +14,13 @@ from .operators.field_aggregations import Aggregation
 from .operators.functions import (
     FilterFunction,
     FlatMapFunction,
-    Function,
     KeyedProcessFunction,
     MapFunction,
     OutputTag,
     ReduceFunction,
-    RichFunction,
     RuntimeContext,
 )
-from .operators.user_function import close_function, open_function
+from .operators.user_function import close_function, has_life_cycle, open_function
 from .operators.windowing import WindowAssigner
 from .runtime.graph.builder import StreamInput
 from .runtime.graph.stream_graph import Hash, StreamNode
@@ -198,10 +196,10 @@ class KeyedStream(DataStream[T], Generic[K, T]):
 
 
 def _needs_runtime_context(func: Any, method: str) -> bool:
-    """Whether the function has an `open` of its own, and so may ask for keyed state."""
+    """Whether the function has a life cycle of its own, and so may ask for keyed state."""
     if isinstance(func, type) or not hasattr(func, method):
         return False
-    return isinstance(func, RichFunction) or getattr(type(func), "open", Function.open) is not Function.open
+    return has_life_cycle(func)
 
 
 def _map(function: Any, value: Any) -> Sequence[Any]:

@@ -13,11 +13,11 @@ its last watermark in the checkpoint (the one piece of state it has, then), and 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
+import cloudpickle
 import msgspec
 
 from ..core.batch import MAX_TIMESTAMP, MIN_TIMESTAMP, PartialBatch, RecordBatch
@@ -26,7 +26,7 @@ from .base import Operator, OperatorContext, OperatorSnapshotParts
 from .codegen import forget
 from .runtime_context import StatelessRuntimeContext
 from .slices import Slicing
-from .user_function import UserFunction
+from .user_function import UserFunction, has_life_cycle
 from .window_contents import AddBatch, Contents, compile_add
 
 _REACHED: Final = "union:reached"
@@ -55,7 +55,11 @@ class CombinerSpec:
 
     def create(self) -> Operator:
         """With functions of its own: the window operator's, which may run in the same worker, are opened apart."""
-        return CombinerOperator(replace(self, contents=copy.deepcopy(self.contents)))
+        if any(map(has_life_cycle, self.contents.user_functions())):
+            # As it came to this worker: copy.deepcopy refuses some objects that travel well, such as modules.
+            contents = cloudpickle.loads(cloudpickle.dumps(self.contents))
+            return CombinerOperator(replace(self, contents=contents))
+        return CombinerOperator(self)
 
 
 class _SliceDict(dict[Any, Any]):

@@ -43,6 +43,14 @@ def open_function(function: Any, runtime_context: Any) -> None:
         function.open(runtime_context)
 
 
+def has_life_cycle(function: Any) -> bool:
+    """Whether `open` or `close` of a function object do anything."""
+    kind = type(function)
+    return isinstance(function, RichFunction) or any(
+        getattr(kind, name, None) not in {None, getattr(Function, name)} for name in ("open", "close")
+    )
+
+
 def close_function(function: Any) -> None:
     """End the life of a function object, as far as it has one."""
     if hasattr(function, "close"):
