@@ -19,6 +19,7 @@ from .data_stream import DataStream
 from .execution_config import ExecutionConfig
 from .operators.source import SourceSpec
 from .operators.watermark_strategy import WatermarkStrategy
+from .pickle_warning import warn_of_pickle
 from .runtime.graph.builder import StreamGraphBuilder, StreamInput, new_node
 from .runtime.graph.compiler import compile_job, run_passes
 from .runtime.graph.plan import stream_graph_json
@@ -315,6 +316,7 @@ class StreamExecutionEnvironment:
             invoked.show_plan(graph)
             raise invocation.PlanShown
         job = compile_job(graph)
+        warn_of_pickle(graph)
         self._builder.start_next_job()
         client = submit(job, self._effective(), resume=invoked.resume, savepoint_path=invoked.savepoint_path)
         return job, client
