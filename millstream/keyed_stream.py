@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -18,9 +18,8 @@ from .operators.functions import (
     MapFunction,
     OutputTag,
     ReduceFunction,
-    RuntimeContext,
 )
-from .operators.user_function import close_function, has_life_cycle, open_function
+from .operators.user_function import has_life_cycle
 from .operators.windowing import WindowAssigner
 from .runtime.graph.builder import StreamInput
 from .runtime.graph.stream_graph import Hash, StreamNode
@@ -60,8 +59,11 @@ class KeyedStream(DataStream[T], Generic[K, T]):
     ) -> DataStream[R]:
         if not _needs_runtime_context(func, "map"):
             return super().map(func, output_type)
+        from .operators.keyed_functions import KeyedMapSpec
+
         check_function(func, "map", "map()", 1)
-        return self._keyed("Map", _OnKeyedState(func, _map), result_type(func, "map", output_type))
+        spec = KeyedMapSpec(self._key_selector, self._key_type, func)
+        return self._then("Map", spec, result_type(func, "map", output_type))
 
     @overload
     def flat_map(
@@ -82,16 +84,20 @@ class KeyedStream(DataStream[T], Generic[K, T]):
     ) -> DataStream[R]:
         if not _needs_runtime_context(func, "flat_map"):
             return super().flat_map(func, output_type)
+        from .operators.keyed_functions import KeyedFlatMapSpec
+
         plain = with_plain_results(func, "flat_map", 1)
         check_function(plain, "flat_map", "flat_map()", 1)
-        type_info = result_type(func, "flat_map", output_type, many=True)
-        return self._keyed("Flat Map", _OnKeyedState(plain, _flat_map), type_info)
+        spec = KeyedFlatMapSpec(self._key_selector, self._key_type, plain)
+        return self._then("Flat Map", spec, result_type(func, "flat_map", output_type, many=True))
 
     def filter(self, func: Callable[[T], object] | FilterFunction[T]) -> DataStream[T]:
         if not _needs_runtime_context(func, "filter"):
             return super().filter(func)
+        from .operators.keyed_functions import KeyedFilterSpec
+
         check_function(func, "filter", "filter()", 1)
-        return self._keyed("Filter", _OnKeyedState(func, _filter), self._type)
+        return self._then("Filter", KeyedFilterSpec(self._key_selector, self._key_type, func), self._type)
 
     def reduce(self, func: Callable[[T, T], T] | ReduceFunction[T]) -> DataStream[T]:
         """For every record, the combination of all records of its key so far.
@@ -154,9 +160,10 @@ class KeyedStream(DataStream[T], Generic[K, T]):
         """
         plain = with_plain_results(func, "process_element", 2)
         check_function(plain, "process_element", "process()", 2)
-        return self._keyed(
-            "KeyedProcess", plain, result_type(func, "process_element", output_type, many=True)
-        )
+        from .operators.process import KeyedProcessSpec
+
+        spec = KeyedProcessSpec(self._key_selector, self._key_type, plain)
+        return self._then("KeyedProcess", spec, result_type(func, "process_element", output_type, many=True))
 
     def window(self, window_assigner: WindowAssigner) -> WindowedStream[K, T]:
         """The records of each key grouped in time.
@@ -180,11 +187,6 @@ class KeyedStream(DataStream[T], Generic[K, T]):
         spec = ReduceSpec(self._key_selector, self._key_type, reduce, self._type)
         return self._then("Keyed Aggregation", spec, self._type)
 
-    def _keyed(self, name: str, function: Any, type_info: TypeInformation[Any]) -> DataStream[Any]:
-        from .operators.process import KeyedProcessSpec
-
-        return self._then(name, KeyedProcessSpec(self._key_selector, self._key_type, function), type_info)
-
     def _plain_inputs(self) -> tuple[StreamInput, ...]:
         return tuple(replace(i, partitioner=None) for i in self._inputs)
 
@@ -200,33 +202,3 @@ def _needs_runtime_context(func: Any, method: str) -> bool:
     if isinstance(func, type) or not hasattr(func, method):
         return False
     return has_life_cycle(func)
-
-
-def _map(function: Any, value: Any) -> Sequence[Any]:
-    return (function.map(value),)
-
-
-def _flat_map(function: Any, value: Any) -> Iterable[Any] | None:
-    results: Iterable[Any] | None = function.flat_map(value)
-    return results
-
-
-def _filter(function: Any, value: Any) -> Sequence[Any]:
-    return (value,) if function.filter(value) else ()
-
-
-class _OnKeyedState(KeyedProcessFunction[Any, Any, Any]):
-    """Runs a function with one method where keyed state is at hand."""
-
-    def __init__(self, function: Any, call: Callable[[Any, Any], Iterable[Any] | None]) -> None:
-        self._function = function
-        self._call = call
-
-    def open(self, runtime_context: RuntimeContext) -> None:
-        open_function(self._function, runtime_context)
-
-    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterable[Any] | None:
-        return self._call(self._function, value)
-
-    def close(self) -> None:
-        close_function(self._function)
