@@ -13,7 +13,7 @@ from .checkpoint_config import CheckpointConfig, CheckpointingMode
 from .connectors.base import Source
 from .connectors.collection import CollectionSource
 from .core.configuration import ConfigOption, Configuration, load_configuration, options
-from .core.time import TimeLike, to_millis
+from .core.time import TimeLike
 from .core.types import TypeInformation
 from .data_stream import DataStream
 from .execution_config import ExecutionConfig
@@ -27,7 +27,7 @@ from .runtime.graph.stream_graph import JobSettings, StreamGraph
 from .runtime.job_manager.client import JobClient, JobExecutionResult, submit
 from .slot_sharing import SlotSharingGroup
 from .state_backends import StateBackend
-from .stream_settings import check_parallelism
+from .stream_settings import check_buffer_timeout, check_parallelism
 
 if TYPE_CHECKING:
     from .runtime.graph.job_graph import JobGraph
@@ -172,8 +172,21 @@ class StreamExecutionEnvironment:
         return self._set(options.STATE_BACKEND, state_backend.name)
 
     def set_buffer_timeout(self, timeout_millis: TimeLike) -> Self:
-        """How long records may wait for their batch to fill before it is sent on."""
-        return self._set(options.BUFFER_TIMEOUT, to_millis(timeout_millis))
+        """How long records may wait for their batch to fill before it is sent on; -1: until it is full, or their subtask
+        has nothing else to do."""
+        timeout_ms = check_buffer_timeout(timeout_millis)
+        if (timeout_ms >= 0) != self._effective().get(options.BUFFER_TIMEOUT_ENABLED):
+            self._set(options.BUFFER_TIMEOUT_ENABLED, timeout_ms >= 0)
+        return self if timeout_ms < 0 else self._set(options.BUFFER_TIMEOUT, timeout_ms)
+
+    def get_buffer_timeout(self) -> int:
+        """Milliseconds; -1: none. See `set_buffer_timeout`."""
+        configuration = self._effective()
+        return (
+            configuration.get(options.BUFFER_TIMEOUT)
+            if configuration.get(options.BUFFER_TIMEOUT_ENABLED)
+            else -1
+        )
 
     def disable_operator_chaining(self) -> Self:
         """Make every operator a task of its own, for debugging."""

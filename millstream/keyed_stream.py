@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 from ._functions import check_function, definition_error, field_aggregation, result_type
 from .core.types import TypeInformation
@@ -22,7 +22,7 @@ from .operators.functions import (
 from .operators.user_function import has_life_cycle
 from .operators.windowing import WindowAssigner
 from .runtime.graph.builder import StreamInput
-from .runtime.graph.stream_graph import Hash, StreamNode
+from .runtime.graph.stream_graph import Hash, Partitioner, StreamNode
 
 if TYPE_CHECKING:
     from .windowed_stream import WindowedStream
@@ -186,6 +186,12 @@ class KeyedStream(DataStream[T], Generic[K, T]):
         reduce = field_aggregation(self._type, aggregation, field)
         spec = ReduceSpec(self._key_selector, self._key_type, reduce, self._type)
         return self._then("Keyed Aggregation", spec, self._type)
+
+    def _partitioned(self, partitioner: Partitioner) -> NoReturn:
+        raise definition_error(
+            "the partitioning of a keyed stream is that of its keys, and cannot be replaced",
+            fix="say where records go before key_by(), or behind the operator that follows",
+        )
 
     def _plain_inputs(self) -> tuple[StreamInput, ...]:
         return tuple(replace(i, partitioner=None) for i in self._inputs)

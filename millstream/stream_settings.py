@@ -62,13 +62,7 @@ class OperatorSettings(ABC):
     def set_buffer_timeout(self, timeout_millis: TimeLike) -> Self:
         """How long results of this operator may wait for their batch to fill, where they leave for another task; -1: until
         it is full. Operators without a time of their own have the job's. An idle subtask sends at once in any case."""
-        timeout_ms = to_millis(timeout_millis)
-        if timeout_ms < NO_BUFFER_TIMEOUT:
-            raise definition_error(
-                f"a buffer timeout must be a length of time, or -1, not {timeout_millis!r}",
-                fix="give milliseconds, or -1 to wait for full batches",
-            )
-        return self._set("set_buffer_timeout", buffer_timeout_ms=timeout_ms)
+        return self._set("set_buffer_timeout", buffer_timeout_ms=check_buffer_timeout(timeout_millis))
 
     def set_description(self, description: str) -> Self:
         """A longer explanation for plans."""
@@ -108,6 +102,21 @@ class OperatorSettings(ABC):
     def _set(self, method: str, **changes: Any) -> Self:  # values come from the methods above
         self._environment._builder.change(replace(self._own_node(method), **changes))
         return self
+
+
+def check_buffer_timeout(timeout: TimeLike) -> int:
+    """In milliseconds, NO_BUFFER_TIMEOUT for -1.
+
+    Raises:
+        JobDefinitionError: another negative number.
+    """
+    timeout_ms = to_millis(timeout)
+    if timeout_ms < NO_BUFFER_TIMEOUT:
+        raise definition_error(
+            f"a buffer timeout must be a length of time, or -1, not {timeout!r}",
+            fix="give milliseconds, or -1 to wait for full batches",
+        )
+    return timeout_ms
 
 
 def check_parallelism(value: int, what: str) -> None:

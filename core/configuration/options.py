@@ -77,6 +77,12 @@ BUFFER_TIMEOUT: Final = _option(
     duration(0, "100 ms"),
     "How long a batch may wait for more records before it is sent on; 0 sends at once.",
 )
+BUFFER_TIMEOUT_ENABLED: Final = _option(
+    "execution.buffer-timeout.enabled",
+    True,
+    boolean(),
+    "Whether a batch that is not full leaves after a time; otherwise it waits until it is full or its subtask is idle.",
+)
 RUNTIME_MODE: Final = _option(
     "execution.runtime-mode",
     "STREAMING",

@@ -19,6 +19,7 @@ from millstream import (
 )
 from millstream.runtime.graph.compiler import compile_job
 from millstream.runtime.graph.stream_graph import Custom, Global, Rebalance, Rescale, Shuffle
+from millstream.runtime.worker.settings import WorkerSettings
 from millstream.runtime.worker.task import Task
 
 ID = "0123456789abcdef0123456789abcdef"
@@ -88,6 +89,20 @@ def test_the_option_makes_rebalance_and_rescale_adaptive():
     assert found == [Rebalance(adaptive=True), Rescale(adaptive=True), Shuffle()]
 
 
+def test_a_keyed_stream_is_partitioned_by_its_keys_alone(numbers):
+    keyed = numbers.key_by(abs)
+    for call in (
+        keyed.rebalance,
+        keyed.rescale,
+        keyed.shuffle,
+        keyed.global_,
+        keyed.broadcast,
+        keyed.forward,
+    ):
+        refused(call, "partitioning of a keyed stream")
+    refused(lambda: keyed.partition_custom(max, abs), "partitioning of a keyed stream")
+
+
 def test_what_is_no_partitioner_is_refused(numbers):
     refused(lambda: numbers.partition_custom(lambda key: 0, abs), "2 arguments")
     refused(lambda: numbers.partition_custom(Even, abs), "the class Even")
@@ -124,6 +139,15 @@ def test_a_buffer_timeout_is_that_of_the_exchanges_behind_the_operator(env, numb
     edges = compile_job(env.get_stream_graph()).edges
     assert [edge.buffer_timeout_ms for edge in edges][-2:] == [2_000, -1]
     refused(lambda: numbers.map(str).set_buffer_timeout(-2), "buffer timeout")
+
+
+def test_the_job_s_buffer_timeout_can_be_taken_away_and_given_back(env):
+    assert env.get_buffer_timeout() == 100
+    assert env.set_buffer_timeout(-1).get_buffer_timeout() == -1
+    assert WorkerSettings.of(env.get_configuration().to_dict()).buffer_timeout_ms == -1
+    assert env.set_buffer_timeout(timedelta(seconds=1)).get_buffer_timeout() == 1_000
+    assert WorkerSettings.of(env.get_configuration().to_dict()).buffer_timeout_ms == 1_000
+    refused(lambda: env.set_buffer_timeout(-2), "buffer timeout")
 
 
 @pytest.mark.parametrize(

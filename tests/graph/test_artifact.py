@@ -186,7 +186,7 @@ def test_a_partitioner_that_cannot_travel_is_named_with_the_operator_before_it()
     program = Program()
     before = program.map(program.source(), name="before")
     program.map(before, partitioner=Custom(lambda key, count: lock.locked(), identity))
-    with pytest.raises(SerializationSetupError, match="operator 'before' cannot be sent.*'lock'"):
+    with pytest.raises(SerializationSetupError, match=r"operator 'before' cannot be sent.*'lock'"):
         encode_job(compile_job(program.build()))
 
 
