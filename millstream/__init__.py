@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .data_stream import DataStreamSink as DataStreamSink
     from .environment import RuntimeExecutionMode as RuntimeExecutionMode
     from .environment import StreamExecutionEnvironment as StreamExecutionEnvironment
+    from .execution_config import ExecutionConfig as ExecutionConfig
     from .interval_join import IntervalJoin as IntervalJoin
     from .interval_join import IntervalJoined as IntervalJoined
     from .joined_streams import CoGroupedStreams as CoGroupedStreams
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
     from .operators.co_functions import CoMapFunction as CoMapFunction
     from .operators.co_functions import CoProcessFunction as CoProcessFunction
     from .operators.co_functions import KeyedCoProcessFunction as KeyedCoProcessFunction
+    from .operators.collector import Collector as Collector
     from .operators.count_triggers import CountTrigger as CountTrigger
     from .operators.count_triggers import DeltaTrigger as DeltaTrigger
     from .operators.count_triggers import NeverTrigger as NeverTrigger
@@ -109,6 +111,7 @@ if TYPE_CHECKING:
     from .operators.functions import ProcessFunction as ProcessFunction
     from .operators.functions import ProcessWindowFunction as ProcessWindowFunction
     from .operators.functions import ReduceFunction as ReduceFunction
+    from .operators.functions import RichFunction as RichFunction
     from .operators.functions import RuntimeContext as RuntimeContext
     from .operators.functions import TimeDomain as TimeDomain
     from .operators.functions import TimerService as TimerService
@@ -164,6 +167,8 @@ if TYPE_CHECKING:
     from .runtime.job_manager.client import JobClient as JobClient
     from .runtime.job_manager.client import JobExecutionResult as JobExecutionResult
     from .runtime.job_manager.scheduling import JobStatus as JobStatus
+    from .slot_sharing import MemorySize as MemorySize
+    from .slot_sharing import SlotSharingGroup as SlotSharingGroup
     from .state.descriptors import AggregatingStateDescriptor as AggregatingStateDescriptor
     from .state.descriptors import ListStateDescriptor as ListStateDescriptor
     from .state.descriptors import MapStateDescriptor as MapStateDescriptor
@@ -212,6 +217,7 @@ __all__ = [
     "CoMapFunction",
     "CoProcessFunction",
     "CollectedResults",
+    "Collector",
     "ConfigOption",
     "Configuration",
     "ConfigurationError",
@@ -242,6 +248,7 @@ __all__ = [
     "EventTimeSessionWindows",
     "EventTimeTrigger",
     "Evictor",
+    "ExecutionConfig",
     "ExternalizedCheckpointRetention",
     "FilterFunction",
     "FlatJoinFunction",
@@ -285,6 +292,7 @@ __all__ = [
     "MapFunction",
     "MapState",
     "MapStateDescriptor",
+    "MemorySize",
     "MergingWindowAssigner",
     "Meter",
     "MetricGroup",
@@ -309,6 +317,7 @@ __all__ = [
     "ReducingState",
     "ReducingStateDescriptor",
     "ResultFuture",
+    "RichFunction",
     "Row",
     "RowKind",
     "RuntimeContext",
@@ -318,6 +327,7 @@ __all__ = [
     "SinkFunction",
     "SlidingEventTimeWindows",
     "SlidingProcessingTimeWindows",
+    "SlotSharingGroup",
     "StateBackend",
     "StateError",
     "StreamExecutionEnvironment",
@@ -408,6 +418,7 @@ _MODULES: Final = {
         "RuntimeExecutionMode",
         "StreamExecutionEnvironment",
     ),
+    "execution_config": ("ExecutionConfig",),
     "interval_join": (
         "IntervalJoin",
         "IntervalJoined",
@@ -463,6 +474,7 @@ _MODULES: Final = {
         "CoProcessFunction",
         "KeyedCoProcessFunction",
     ),
+    "operators.collector": ("Collector",),
     "operators.count_triggers": (
         "CountTrigger",
         "DeltaTrigger",
@@ -494,6 +506,7 @@ _MODULES: Final = {
         "ProcessFunction",
         "ProcessWindowFunction",
         "ReduceFunction",
+        "RichFunction",
         "RuntimeContext",
         "TimeDomain",
         "TimerService",
@@ -572,6 +585,10 @@ _MODULES: Final = {
         "JobExecutionResult",
     ),
     "runtime.job_manager.scheduling": ("JobStatus",),
+    "slot_sharing": (
+        "MemorySize",
+        "SlotSharingGroup",
+    ),
     "state.descriptors": (
         "AggregatingStateDescriptor",
         "ListStateDescriptor",

@@ -10,6 +10,7 @@ from ._call_site import user_line
 from ._functions import check_function, definition_error, plain_selector, projection, result_type
 from .connectors.base import Sink
 from .core.types import GENERIC, TypeInformation
+from .operators.collector import Collector, with_plain_results
 from .operators.functions import (
     FilterFunction,
     FlatMapFunction,
@@ -103,21 +104,35 @@ class DataStream(OperatorSettings, Generic[T]):
         check_function(func, "map", "map()", 1)
         return self._then("Map", MapSpec(func), result_type(func, "map", output_type))
 
+    @overload
     def flat_map(
         self,
         func: Callable[[T], Iterable[R] | None] | FlatMapFunction[T, R],
         output_type: TypeInformation[R] | type[R] | None = None,
+    ) -> DataStream[R]: ...
+    @overload
+    def flat_map(
+        self,
+        func: Callable[[T, Collector[R]], Iterable[R] | None],
+        output_type: TypeInformation[R] | type[R] | None = None,
+    ) -> DataStream[R]: ...
+    def flat_map(
+        self,
+        func: Callable[..., Iterable[R] | None] | FlatMapFunction[T, R],
+        output_type: TypeInformation[R] | type[R] | None = None,
     ) -> DataStream[R]:
-        """Any number of results per record: a list, a generator, or None for nothing.
+        """Any number of results per record: a list, a generator, None for nothing, or what it gives to a `Collector` (a
+        second argument).
 
         Raises:
             JobDefinitionError: `func` cannot be called with one record.
         """
         from .operators.stateless import FlatMapSpec
 
-        check_function(func, "flat_map", "flat_map()", 1)
+        plain = with_plain_results(func, "flat_map", 1)
+        check_function(plain, "flat_map", "flat_map()", 1)
         return self._then(
-            "Flat Map", FlatMapSpec(func), result_type(func, "flat_map", output_type, many=True)
+            "Flat Map", FlatMapSpec(plain), result_type(func, "flat_map", output_type, many=True)
         )
 
     def filter(self, func: Callable[[T], object] | FilterFunction[T]) -> DataStream[T]:
@@ -153,21 +168,23 @@ class DataStream(OperatorSettings, Generic[T]):
         | Callable[[T, ProcessFunction.Context], Iterable[R | tuple[OutputTag[Any], Any]] | None],
         output_type: TypeInformation[R] | type[R] | None = None,
     ) -> DataStream[R]:
-        """Any number of results and side outputs per record (`yield tag, value`).
+        """Any number of results and side outputs per record (`yield tag, value`), or what it gives to a `Collector` (a
+        third argument).
 
         Raises:
             JobDefinitionError: `func` cannot be called with a record and a context, or needs keys.
         """
         from .operators.process import ProcessSpec
 
-        check_function(func, "process_element", "process()", 2)
+        plain = with_plain_results(func, "process_element", 2)
+        check_function(plain, "process_element", "process()", 2)
         if isinstance(func, KeyedProcessFunction):
             raise definition_error(
                 "a KeyedProcessFunction was given to the process() of a stream that is not keyed",
                 fix="call key_by(...) before process(...), or derive the function from ProcessFunction",
             )
         return self._then(
-            "Process", ProcessSpec(func), result_type(func, "process_element", output_type, many=True)
+            "Process", ProcessSpec(plain), result_type(func, "process_element", output_type, many=True)
         )
 
     def assign_timestamps_and_watermarks(self, watermark_strategy: WatermarkStrategy[T]) -> DataStream[T]:

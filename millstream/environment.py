@@ -13,18 +13,21 @@ from .checkpoint_config import CheckpointConfig, CheckpointingMode
 from .connectors.base import Source
 from .connectors.collection import CollectionSource
 from .core.configuration import ConfigOption, Configuration, load_configuration, options
-from .core.time import TimeLike, to_millis
+from .core.time import TimeLike
 from .core.types import TypeInformation
 from .data_stream import DataStream
+from .execution_config import ExecutionConfig
 from .operators.source import SourceSpec
 from .operators.watermark_strategy import WatermarkStrategy
+from .pickle_warning import warn_of_pickle
 from .runtime.graph.builder import StreamGraphBuilder, StreamInput, new_node
 from .runtime.graph.compiler import compile_job, run_passes
 from .runtime.graph.plan import stream_graph_json
 from .runtime.graph.stream_graph import JobSettings, StreamGraph
 from .runtime.job_manager.client import JobClient, JobExecutionResult, submit
+from .slot_sharing import SlotSharingGroup
 from .state_backends import StateBackend
-from .stream_settings import check_parallelism
+from .stream_settings import check_buffer_timeout, check_parallelism
 
 if TYPE_CHECKING:
     from .runtime.graph.job_graph import JobGraph
@@ -55,6 +58,7 @@ class StreamExecutionEnvironment:
         self._program_configuration = Configuration(configuration)
         self._loaded: tuple[dict[str, str], Configuration] | None = None
         self._builder = StreamGraphBuilder()
+        self._slot_sharing_groups: dict[str, SlotSharingGroup] = {}
         self._effective()
 
     @staticmethod
@@ -137,6 +141,24 @@ class StreamExecutionEnvironment:
         """The settings of checkpoints, to read and to change."""
         return CheckpointConfig(self._set, self._effective)
 
+    def get_config(self) -> ExecutionConfig:
+        """The settings of execution, to read and to change."""
+        return ExecutionConfig(self._set, self._effective)
+
+    def register_slot_sharing_group(self, slot_sharing_group: SlotSharingGroup) -> Self:
+        """Say what a slot of a group needs. `slot_sharing_group()` of an operator does so too.
+
+        Raises:
+            JobDefinitionError: a group of this name needs something else.
+        """
+        known = self._slot_sharing_groups.setdefault(slot_sharing_group.get_name(), slot_sharing_group)
+        if known != slot_sharing_group:
+            raise definition_error(
+                f"the slot sharing group '{known.get_name()}' is described in two ways",
+                fix="describe it once and use that object, or only its name",
+            )
+        return self
+
     def set_runtime_mode(self, execution_mode: RuntimeExecutionMode) -> Self:
         """How jobs run; `STREAMING` is the one mode of this release.
 
@@ -150,8 +172,21 @@ class StreamExecutionEnvironment:
         return self._set(options.STATE_BACKEND, state_backend.name)
 
     def set_buffer_timeout(self, timeout_millis: TimeLike) -> Self:
-        """How long records may wait for their batch to fill before it is sent on."""
-        return self._set(options.BUFFER_TIMEOUT, to_millis(timeout_millis))
+        """How long records may wait for their batch to fill before it is sent on; -1: until it is full, or their subtask
+        has nothing else to do."""
+        timeout_ms = check_buffer_timeout(timeout_millis)
+        if (timeout_ms >= 0) != self._effective().get(options.BUFFER_TIMEOUT_ENABLED):
+            self._set(options.BUFFER_TIMEOUT_ENABLED, timeout_ms >= 0)
+        return self if timeout_ms < 0 else self._set(options.BUFFER_TIMEOUT, timeout_ms)
+
+    def get_buffer_timeout(self) -> int:
+        """Milliseconds; -1: none. See `set_buffer_timeout`."""
+        configuration = self._effective()
+        return (
+            configuration.get(options.BUFFER_TIMEOUT)
+            if configuration.get(options.BUFFER_TIMEOUT_ENABLED)
+            else -1
+        )
 
     def disable_operator_chaining(self) -> Self:
         """Make every operator a task of its own, for debugging."""
@@ -294,6 +329,7 @@ class StreamExecutionEnvironment:
             invoked.show_plan(graph)
             raise invocation.PlanShown
         job = compile_job(graph)
+        warn_of_pickle(graph)
         self._builder.start_next_job()
         client = submit(job, self._effective(), resume=invoked.resume, savepoint_path=invoked.savepoint_path)
         return job, client

@@ -95,7 +95,7 @@ class JoinedEqualTo(Generic[T1, T2, K]):
 
     _tagged: KeyedStream[K, Any]
 
-    def window(self, assigner: WindowAssigner) -> JoinedWithWindow[T1, T2, K]:
+    def window(self, assigner: WindowAssigner[Any, Any]) -> JoinedWithWindow[T1, T2, K]:
         """Records with equal keys in the same window are joined.
 
         Raises:
@@ -154,7 +154,7 @@ class CoGroupedEqualTo(Generic[T1, T2, K]):
 
     _tagged: KeyedStream[K, Any]
 
-    def window(self, assigner: WindowAssigner) -> CoGroupedWithWindow[T1, T2, K]:
+    def window(self, assigner: WindowAssigner[Any, Any]) -> CoGroupedWithWindow[T1, T2, K]:
         """Records with equal keys in the same window are one group.
 
         Raises:

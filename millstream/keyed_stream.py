@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 from ._functions import check_function, definition_error, field_aggregation, result_type
 from .core.types import TypeInformation
 from .data_stream import DataStream
+from .operators.collector import Collector, with_plain_results
 from .operators.field_aggregations import Aggregation
 from .operators.functions import (
     FilterFunction,
     FlatMapFunction,
-    Function,
     KeyedProcessFunction,
     MapFunction,
     OutputTag,
     ReduceFunction,
-    RuntimeContext,
 )
+from .operators.user_function import has_life_cycle
 from .operators.window_types import GlobalWindow
 from .operators.windowing import WindowAssigner
 from .runtime.graph.builder import StreamInput
-from .runtime.graph.stream_graph import Hash, StreamNode
+from .runtime.graph.stream_graph import Hash, Partitioner, StreamNode
 
 if TYPE_CHECKING:
     from .interval_join import IntervalJoin
@@ -62,25 +62,45 @@ class KeyedStream(DataStream[T], Generic[K, T]):
     ) -> DataStream[R]:
         if not _needs_runtime_context(func, "map"):
             return super().map(func, output_type)
-        check_function(func, "map", "map()", 1)
-        return self._keyed("Map", _OnKeyedState(func, _map), result_type(func, "map", output_type))
+        from .operators.keyed_functions import KeyedMapSpec
 
+        check_function(func, "map", "map()", 1)
+        spec = KeyedMapSpec(self._key_selector, self._key_type, func)
+        return self._then("Map", spec, result_type(func, "map", output_type))
+
+    @overload
     def flat_map(
         self,
         func: Callable[[T], Iterable[R] | None] | FlatMapFunction[T, R],
         output_type: TypeInformation[R] | type[R] | None = None,
+    ) -> DataStream[R]: ...
+    @overload
+    def flat_map(
+        self,
+        func: Callable[[T, Collector[R]], Iterable[R] | None],
+        output_type: TypeInformation[R] | type[R] | None = None,
+    ) -> DataStream[R]: ...
+    def flat_map(
+        self,
+        func: Callable[..., Iterable[R] | None] | FlatMapFunction[T, R],
+        output_type: TypeInformation[R] | type[R] | None = None,
     ) -> DataStream[R]:
         if not _needs_runtime_context(func, "flat_map"):
             return super().flat_map(func, output_type)
-        check_function(func, "flat_map", "flat_map()", 1)
-        type_info = result_type(func, "flat_map", output_type, many=True)
-        return self._keyed("Flat Map", _OnKeyedState(func, _flat_map), type_info)
+        from .operators.keyed_functions import KeyedFlatMapSpec
+
+        plain = with_plain_results(func, "flat_map", 1)
+        check_function(plain, "flat_map", "flat_map()", 1)
+        spec = KeyedFlatMapSpec(self._key_selector, self._key_type, plain)
+        return self._then("Flat Map", spec, result_type(func, "flat_map", output_type, many=True))
 
     def filter(self, func: Callable[[T], object] | FilterFunction[T]) -> DataStream[T]:
         if not _needs_runtime_context(func, "filter"):
             return super().filter(func)
+        from .operators.keyed_functions import KeyedFilterSpec
+
         check_function(func, "filter", "filter()", 1)
-        return self._keyed("Filter", _OnKeyedState(func, _filter), self._type)
+        return self._then("Filter", KeyedFilterSpec(self._key_selector, self._key_type, func), self._type)
 
     def reduce(self, func: Callable[[T, T], T] | ReduceFunction[T]) -> DataStream[T]:
         """For every record, the combination of all records of its key so far.
@@ -141,8 +161,12 @@ class KeyedStream(DataStream[T], Generic[K, T]):
         Raises:
             JobDefinitionError: `func` cannot be called with a record and a context.
         """
-        check_function(func, "process_element", "process()", 2)
-        return self._keyed("KeyedProcess", func, result_type(func, "process_element", output_type, many=True))
+        plain = with_plain_results(func, "process_element", 2)
+        check_function(plain, "process_element", "process()", 2)
+        from .operators.process import KeyedProcessSpec
+
+        spec = KeyedProcessSpec(self._key_selector, self._key_type, plain)
+        return self._then("KeyedProcess", spec, result_type(func, "process_element", output_type, many=True))
 
     def window(self, window_assigner: WindowAssigner[T, W]) -> WindowedStream[K, T, W]:
         """The records of each key grouped into windows.
@@ -184,10 +208,11 @@ class KeyedStream(DataStream[T], Generic[K, T]):
 
         return count_windows(WindowedStream(self, GlobalWindows.create()), size, slide)
 
-    def _keyed(self, name: str, function: Any, type_info: TypeInformation[Any]) -> DataStream[Any]:
-        from .operators.process import KeyedProcessSpec
-
-        return self._then(name, KeyedProcessSpec(self._key_selector, self._key_type, function), type_info)
+    def _partitioned(self, partitioner: Partitioner) -> NoReturn:
+        raise definition_error(
+            "the partitioning of a keyed stream is that of its keys, and cannot be replaced",
+            fix="say where records go before key_by(), or behind the operator that follows",
+        )
 
     def _plain_inputs(self) -> tuple[StreamInput, ...]:
         return tuple(replace(i, partitioner=None) for i in self._inputs)
@@ -200,39 +225,7 @@ class KeyedStream(DataStream[T], Generic[K, T]):
 
 
 def _needs_runtime_context(func: Any, method: str) -> bool:
-    """Whether the function has an `open` of its own, and so may ask for keyed state."""
+    """Whether the function has a life cycle of its own, and so may ask for keyed state."""
     if isinstance(func, type) or not hasattr(func, method):
         return False
-    return getattr(type(func), "open", Function.open) is not Function.open
-
-
-def _map(function: Any, value: Any) -> Sequence[Any]:
-    return (function.map(value),)
-
-
-def _flat_map(function: Any, value: Any) -> Iterable[Any] | None:
-    results: Iterable[Any] | None = function.flat_map(value)
-    return results
-
-
-def _filter(function: Any, value: Any) -> Sequence[Any]:
-    return (value,) if function.filter(value) else ()
-
-
-class _OnKeyedState(KeyedProcessFunction[Any, Any, Any]):
-    """Runs a function with one method where keyed state is at hand."""
-
-    def __init__(self, function: Any, call: Callable[[Any, Any], Iterable[Any] | None]) -> None:
-        self.wrapped_function = function
-        self._call = call
-
-    def open(self, runtime_context: RuntimeContext) -> None:
-        self.wrapped_function.open(runtime_context)
-
-    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterable[Any] | None:
-        return self._call(self.wrapped_function, value)
-
-    def close(self) -> None:
-        close = getattr(self.wrapped_function, "close", None)
-        if close is not None:
-            close()
+    return has_life_cycle(func)

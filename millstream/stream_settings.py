@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ._functions import definition_error
-from .runtime.graph.stream_graph import ChainingStrategy, StreamNode
+from .core.time import TimeLike, to_millis
+from .runtime.graph.stream_graph import NO_BUFFER_TIMEOUT, ChainingStrategy, StreamNode
+from .slot_sharing import SlotSharingGroup
 from .state.key_groups import UPPER_BOUND_MAX_PARALLELISM
 
 if TYPE_CHECKING:
@@ -28,6 +31,10 @@ class OperatorSettings(ABC):
     def _own_node(self, method: str) -> StreamNode:
         """The operator as it is declared so far; `method` is named in the error when there is none."""
 
+    def get_id(self) -> int:
+        """Number of the operator within its environment; it means nothing to checkpoints."""
+        return self._own_node("get_id").node_id
+
     def get_name(self) -> str:
         """Name of the operator."""
         return self._own_node("get_name").name
@@ -40,6 +47,22 @@ class OperatorSettings(ABC):
         """The identity of the operator's state in checkpoints; unique in the job. Give one to each operator that has state,
         so that a changed program still finds it."""
         return self._set("uid", uid=_text("uid", uid))
+
+    def set_uid_hash(self, uid_hash: str) -> Self:
+        """The operator id itself, of 32 hexadecimal digits: for state whose checkpoint has it, and no uid leads there. It
+        comes before the uid."""
+        given: Any = uid_hash  # the annotation is not checked at run time
+        if not isinstance(given, str) or not re.fullmatch("[0-9a-f]{32}", given):
+            raise definition_error(
+                f"a uid hash must be 32 hexadecimal digits in lower case, not {given!r}",
+                fix="copy an operator id from a checkpoint or from `millstream plan`; for a name of your own use uid()",
+            )
+        return self._set("set_uid_hash", uid_hash=uid_hash)
+
+    def set_buffer_timeout(self, timeout_millis: TimeLike) -> Self:
+        """How long results of this operator may wait for their batch to fill, where they leave for another task; -1: until
+        it is full. Operators without a time of their own have the job's. An idle subtask sends at once in any case."""
+        return self._set("set_buffer_timeout", buffer_timeout_ms=check_buffer_timeout(timeout_millis))
 
     def set_description(self, description: str) -> Self:
         """A longer explanation for plans."""
@@ -67,8 +90,11 @@ class OperatorSettings(ABC):
         """Do not fuse the operator with what is before it."""
         return self._set("start_new_chain", chaining=ChainingStrategy.HEAD)
 
-    def slot_sharing_group(self, slot_sharing_group: str) -> Self:
+    def slot_sharing_group(self, slot_sharing_group: str | SlotSharingGroup) -> Self:
         """Run in workers of this group. Operators behind it are of the same group unless they name another."""
+        if isinstance(slot_sharing_group, SlotSharingGroup):
+            self._environment.register_slot_sharing_group(slot_sharing_group)
+            slot_sharing_group = slot_sharing_group.get_name()
         return self._set(
             "slot_sharing_group", slot_sharing_group=_text("slot sharing group", slot_sharing_group)
         )
@@ -76,6 +102,21 @@ class OperatorSettings(ABC):
     def _set(self, method: str, **changes: Any) -> Self:  # values come from the methods above
         self._environment._builder.change(replace(self._own_node(method), **changes))
         return self
+
+
+def check_buffer_timeout(timeout: TimeLike) -> int:
+    """In milliseconds, NO_BUFFER_TIMEOUT for -1.
+
+    Raises:
+        JobDefinitionError: another negative number.
+    """
+    timeout_ms = to_millis(timeout)
+    if timeout_ms < NO_BUFFER_TIMEOUT:
+        raise definition_error(
+            f"a buffer timeout must be a length of time, or -1, not {timeout!r}",
+            fix="give milliseconds, or -1 to wait for full batches",
+        )
+    return timeout_ms
 
 
 def check_parallelism(value: int, what: str) -> None:

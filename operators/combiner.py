@@ -14,16 +14,19 @@ its last watermark in the checkpoint (the one piece of state it has, then), and 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
+import cloudpickle
 import msgspec
 
 from ..core.batch import MAX_TIMESTAMP, MIN_TIMESTAMP, PartialBatch, RecordBatch
 from ..core.types import KeyEncoder, TypeInformation
 from .base import Operator, OperatorContext, OperatorSnapshotParts
 from .codegen import forget
+from .runtime_context import StatelessRuntimeContext
 from .slices import Slicing
+from .user_function import UserFunction, has_life_cycle
 from .window_contents import AddBatch, Contents, compile_add
 
 _REACHED: Final = "union:reached"
@@ -51,6 +54,11 @@ class CombinerSpec:
         return (self.key_selector, *self.contents.user_functions())
 
     def create(self) -> Operator:
+        """With functions of its own: the window operator's, which may run in the same worker, are opened apart."""
+        if any(map(has_life_cycle, self.contents.user_functions())):
+            # As it came to this worker: copy.deepcopy refuses some objects that travel well, such as modules.
+            contents = cloudpickle.loads(cloudpickle.dumps(self.contents))
+            return CombinerOperator(replace(self, contents=contents))
         return CombinerOperator(self)
 
 
@@ -66,6 +74,7 @@ class CombinerOperator(Operator):
 
     def __init__(self, spec: CombinerSpec) -> None:
         self._spec = spec
+        self._functions: list[UserFunction] = []
         self._slices: dict[int, _SliceDict] = {}
         self._add: AddBatch | None = None
         self._raw_values: list[Any] = []
@@ -77,6 +86,9 @@ class CombinerOperator(Operator):
     def open(self, context: OperatorContext) -> None:
         super().open(context)
         spec = self._spec
+        self._functions = [UserFunction(function, "open") for function in spec.contents.user_functions()]
+        for function in self._functions:
+            function.open(StatelessRuntimeContext(context.info))
         self._add = compile_add(
             spec.contents, spec.key_selector, KeyEncoder(spec.key_type).encode, spec.slicing, self
         )
@@ -145,6 +157,8 @@ class CombinerOperator(Operator):
     def close(self) -> None:
         if self._add is not None:
             forget(self._add.__code__.co_filename)
+        for function in self._functions:
+            function.close()
         super().close()
 
     def _set_threshold(self) -> None:

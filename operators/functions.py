@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ..core.errors import JobDefinitionError
+from ..core.errors import JobDefinitionError, StateError
 from ..core.types import TypeInformation, as_type
 from .window_types import TimeWindow, W, W_co
 
@@ -188,6 +188,29 @@ class Function:
 
     def close(self) -> None:
         """Called at the end, also after a failure: give everything back."""
+
+
+class RichFunction(Function):
+    """A function that may ask for its context at any time after `open` began, not only as `open`'s argument."""
+
+    _runtime_context: RuntimeContext | None = None
+
+    def set_runtime_context(self, context: RuntimeContext) -> None:
+        """Called before `open`."""
+        self._runtime_context = context
+
+    def get_runtime_context(self) -> RuntimeContext:
+        """The context that `open` is given.
+
+        Raises:
+            StateError: the function is not open yet.
+        """
+        if self._runtime_context is None:
+            raise StateError(
+                f"{type(self).__name__} asked for its runtime context before it was opened",
+                fix="ask in open(), or while records are processed",
+            )
+        return self._runtime_context
 
 
 class MapFunction(Function, ABC, Generic[IN, OUT]):

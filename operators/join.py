@@ -8,7 +8,7 @@ from typing import Any
 from .functions import RuntimeContext, WindowFunction
 from .join_functions import FlatJoinFunction
 from .user_function import UserFunction
-from .windowing import TimeWindow
+from .window_types import TimeWindow
 
 
 def tag_first(value: Any) -> tuple[int, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .functions import Function
+from .functions import Function, RichFunction
 
 
 class UserFunction:
@@ -26,10 +26,32 @@ class UserFunction:
 
     def open(self, runtime_context: Any) -> None:
         """The user's `open`, if there is one."""
-        if self._rich and hasattr(self._function, "open"):
-            self._function.open(runtime_context)
+        if self._rich:
+            open_function(self._function, runtime_context)
 
     def close(self) -> None:
         """The user's `close`, if there is one."""
-        if self._rich and hasattr(self._function, "close"):
-            self._function.close()
+        if self._rich:
+            close_function(self._function)
+
+
+def open_function(function: Any, runtime_context: Any) -> None:
+    """Begin the life of a function object, as far as it has one."""
+    if isinstance(function, RichFunction):
+        function.set_runtime_context(runtime_context)
+    if hasattr(function, "open"):
+        function.open(runtime_context)
+
+
+def has_life_cycle(function: Any) -> bool:
+    """Whether `open` or `close` of a function object do anything."""
+    kind = type(function)
+    return isinstance(function, RichFunction) or any(
+        getattr(kind, name, None) not in {None, getattr(Function, name)} for name in ("open", "close")
+    )
+
+
+def close_function(function: Any) -> None:
+    """End the life of a function object, as far as it has one."""
+    if hasattr(function, "close"):
+        function.close()

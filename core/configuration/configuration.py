@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ..errors import ConfigurationError
 from ..time import Duration, Time
-from .option import ConfigOption, Form, boolean, parse_duration_ms, write_duration
+from .option import ConfigOption, Form, boolean, parse_duration_ms, write_duration, write_pairs
 from .options import LEGACY_KEYS, OPTIONS
 
 T = TypeVar("T")
@@ -218,6 +218,8 @@ def _as_text(raw: Any) -> str:
             return write_duration(parse_duration_ms(raw))
         case list() | tuple():
             return ", ".join(map(str, raw))
+        case dict():
+            return write_pairs(raw)
         case None:
             return ""
         case _:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Generic, TypeVar
@@ -94,10 +94,10 @@ def texts(expected: str, example: str) -> Form[tuple[str, ...]]:
     return Form(expected, example, parse, ", ".join)
 
 
-def pairs(expected: str, example: str) -> Form[dict[str, str]]:
+def pairs(expected: str, example: str) -> Form[Mapping[str, str]]:
     """Names with texts: a dict, or one text `name:text, name:text`, where quotes keep commas: `name:'a, b'`, `''` for a quote."""
 
-    def parse(raw: Any) -> dict[str, str]:
+    def parse(raw: Any) -> Mapping[str, str]:
         if isinstance(raw, dict):
             return {str(name): str(value) for name, value in raw.items()}
         found: dict[str, str] = {}
@@ -110,10 +110,16 @@ def pairs(expected: str, example: str) -> Form[dict[str, str]]:
             found[name.strip()] = quoted[1].replace("''", "'") if quoted else value
         return found
 
-    def write(values: dict[str, str]) -> str:
-        return ", ".join(f"{name}:{_quoted(value)}" for name, value in values.items())
+    return Form(f"{expected}, with a colon inside and commas between the pairs", example, parse, write_pairs)
 
-    return Form(f"{expected}, with a colon inside and commas between the pairs", example, parse, write)
+
+def write_pairs(values: Mapping[str, Any]) -> str:
+    """Names with texts, as `pairs` reads them.
+
+    >>> write_pairs({"input": "/data", "words": "a, b"})
+    "input:/data, words:'a, b'"
+    """
+    return ", ".join(f"{name}:{_quoted(str(value))}" for name, value in values.items())
 
 
 def _quoted(value: str) -> str:

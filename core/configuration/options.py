@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, TypeVar
 
 from .option import (
@@ -52,9 +53,9 @@ MAX_PARALLELISM: Final = _option(
     _maybe(integer(1, 1 << 15, "128")),
     "Number of key groups, fixed for the life of the state. Unset: 128, or more for a parallelism above 85.",
 )
-GLOBAL_JOB_PARAMETERS: Final = _option(
+GLOBAL_JOB_PARAMETERS: Final[ConfigOption[Mapping[str, str]]] = _option(
     "pipeline.global-job-parameters",
-    dict[str, str](),
+    {},
     pairs("names and texts", "input:/data/in, limit:10"),
     "What functions can ask for by `get_job_parameter`.",
 )
@@ -64,11 +65,23 @@ AUTO_WATERMARK_INTERVAL: Final = _option(
 OPERATOR_CHAINING: Final = _option(
     "pipeline.operator-chaining.enabled", True, boolean(), "Fuse operators that may be into one chain."
 )
+OBJECT_REUSE: Final = _option(
+    "pipeline.object-reuse",
+    False,
+    boolean(),
+    "Accepted for the sake of Flink's programs: chained operators hand over the same objects in any case.",
+)
 BUFFER_TIMEOUT: Final = _option(
     "execution.buffer-timeout.interval",
     100,
     duration(0, "100 ms"),
     "How long a batch may wait for more records before it is sent on; 0 sends at once.",
+)
+BUFFER_TIMEOUT_ENABLED: Final = _option(
+    "execution.buffer-timeout.enabled",
+    True,
+    boolean(),
+    "Whether a batch that is not full leaves after a time; otherwise it waits until it is full or its subtask is idle.",
 )
 RUNTIME_MODE: Final = _option(
     "execution.runtime-mode",

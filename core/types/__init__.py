@@ -15,6 +15,7 @@ from .composite import MapTypeInfo as MapTypeInfo
 from .composite import OptionalTypeInfo as OptionalTypeInfo
 from .composite import RowTypeInfo as RowTypeInfo
 from .composite import TupleTypeInfo as TupleTypeInfo
+from .composite import holds_pickled as holds_pickled
 from .copying import copy_value as copy_value
 from .excerpt import excerpt as excerpt
 from .factories import Types as Types
@@ -51,6 +52,7 @@ __all__ = [
     "class_name",
     "copy_value",
     "excerpt",
+    "holds_pickled",
     "infer_type",
     "register_classes",
 ]

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from .basic import found_kind
 from .exact import TUPLES
-from .info import TypeInformation
+from .info import PickledBytesTypeInfo, TypeInformation
 from .row import Row, RowKind, make_row
 
 E = TypeVar("E")
@@ -280,6 +280,24 @@ class RowTypeInfo(TypeInformation[Row]):
     @cached_property
     def _has_plain_fields(self) -> bool:
         return all(t.is_plain for t in self.types)
+
+
+def holds_pickled(type_info: TypeInformation[Any]) -> bool:
+    """Whether values of the type, or parts of them, are declared to travel by pickle.
+
+    >>> holds_pickled(TupleTypeInfo((PickledBytesTypeInfo(),)))
+    True
+    """
+    match type_info:
+        case PickledBytesTypeInfo():
+            return True
+        case TupleTypeInfo(types=types) | RowTypeInfo(types=types):
+            return any(map(holds_pickled, types))
+        case CollectionTypeInfo(element=inner) | OptionalTypeInfo(inner=inner):
+            return holds_pickled(inner)
+        case MapTypeInfo(key=key, value=value):
+            return holds_pickled(key) or holds_pickled(value)
+    return False
 
 
 def _mismatch_of_columns(

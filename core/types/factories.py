@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from enum import Enum
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from ..errors import JobDefinitionError
 from ..time import Instant
-from .basic import BasicTypeInfo, CharTypeInfo, floating, integer
+from .basic import BasicTypeInfo, CharTypeInfo, EnumTypeInfo, floating, integer
+from .classes import is_enum_class
 from .composite import CollectionTypeInfo, MapTypeInfo, RowTypeInfo, TupleTypeInfo
 from .info import GENERIC, PickledBytesTypeInfo, TypeInformation
+
+E = TypeVar("E", bound=Enum)
 
 _STRING: Final = BasicTypeInfo[str]("STRING", frozenset({str}))
 _BYTES: Final = BasicTypeInfo[bytes]("PRIMITIVE_ARRAY(BYTE)", frozenset({bytes}))
@@ -160,6 +164,19 @@ class Types:
     def TUPLE(types: Sequence[TypeInformation[Any]]) -> TypeInformation[tuple[Any, ...]]:
         """Tuples with a type for each field."""
         return TupleTypeInfo(tuple(types))
+
+    @staticmethod
+    def ENUM(enum_class: type[E]) -> TypeInformation[E]:
+        """Members of an Enum.
+
+        Raises:
+            JobDefinitionError: not an Enum class.
+        """
+        if not is_enum_class(enum_class):
+            raise JobDefinitionError(
+                f"ENUM was given {enum_class!r}, which is no Enum class", fix="pass a subclass of enum.Enum"
+            )
+        return EnumTypeInfo(enum_class)
 
     @staticmethod
     def LIST(element_type_info: TypeInformation[Any]) -> TypeInformation[list[Any]]:

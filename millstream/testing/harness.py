@@ -39,6 +39,7 @@ from ..operators.checkpointed import CheckpointedFunctions
 from ..operators.function_services import FunctionServices
 from ..operators.metrics import MetricGroup, MetricValue
 from ..operators.operator_state import OperatorStateStore
+from ..operators.shared_functions import SharedFunctions, shared_functions
 from ..runtime.graph.fusion import FusedOperators
 from ..runtime.worker.processing_time import ProcessingTimeService
 from ..state.backend import BackendContext, KeyedStateBackend, StateTable, TableDescriptor
@@ -140,6 +141,7 @@ class OperatorHarness:
         self._tables: dict[tuple[int, str], StateTable] = {}
         self._entries: list[Operator] = []
         self._functions: list[CheckpointedFunctions] = []
+        self._shared = SharedFunctions()
         self._closed = False
         self._open(_restored)
 
@@ -157,6 +159,7 @@ class OperatorHarness:
             )
             self._functions.append(functions)
             functions.initialize()
+            self._shared.open(shared_functions(spec), context.info)
             operator.open(context)
             self._entries.append(
                 FusedOperators([operator]) if isinstance(operator, FusibleOperator) else operator
@@ -339,6 +342,7 @@ class OperatorHarness:
         fused = [entry for entry in self._entries if isinstance(entry, FusedOperators)]
         for operator in (*self.operators, *fused):
             operator.close()
+        self._shared.close()
 
     def __enter__(self) -> Self:
         return self

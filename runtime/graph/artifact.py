@@ -141,6 +141,10 @@ def _setup_error(job: JobGraph, error: Exception) -> SerializationSetupError:
             found = find_unpicklable(part)
             if found is not None:
                 return _operator_error(operator, *found)
+    for edge in job.edges:
+        found = find_unpicklable(getattr(edge.partitioner, "function", None))
+        if found is not None:
+            return _operator_error(job.vertices[edge.source].operators[edge.source_operator], *found)
     return SerializationSetupError(
         f"the job cannot be sent to the workers: {error}",
         where=f"job '{job.settings.name}'",

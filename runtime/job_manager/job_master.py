@@ -148,9 +148,10 @@ class JobMaster:
         if self._checkpoints is not None:
             self._checkpoints.tick(now_ms)
         deadline = self._scheduler.next_deadline_ms()
-        if deadline is not None and deadline <= now_ms:
+        due = deadline is not None and deadline <= now_ms
+        if due:
             self._post(Tick())
-        return bool(events) or busy
+        return bool(events) or busy or due
 
     def next_deadline_ms(self) -> int | None:
         """When `step` has something to do though nothing happened (monotonic)."""

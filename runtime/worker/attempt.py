@@ -19,6 +19,7 @@ from ...operators.checkpointed import CheckpointedFunctions
 from ...operators.function_services import FunctionServices
 from ...operators.metrics import MetricGroup
 from ...operators.operator_state import OperatorStateStore
+from ...operators.shared_functions import SharedFunctions, shared_functions
 from ...operators.window import WindowSpec
 from ...state.backend import BackendContext, KeyedStateBackend
 from ...state.backends import create_backend
@@ -79,6 +80,7 @@ class Attempt:
         self._inputs: dict[SubtaskId, list[TaskInput]] = defaultdict(list)
         self._outputs: dict[tuple[SubtaskId, int], list[OutputChannel]] = defaultdict(list)
         self._paces: dict[SubtaskId, dict[int, list[Pace]]] = defaultdict(lambda: defaultdict(list))
+        self._shared = SharedFunctions()
         self._local_dir = services.local_dir / f"attempt-{deploy.attempt}"
 
     def build(self) -> None:
@@ -109,11 +111,21 @@ class Attempt:
                 )
                 task.chain.operator_state[description.operator_id] = functions
                 functions.initialize()
+                self._open_shared_functions(task.subtask, description, context.info)
                 operator.open(context)
         for task in self.tasks:
             if isinstance(task, SourceTask):
                 self.current = task.subtask
                 task.start_reader()
+
+    def _open_shared_functions(
+        self, subtask: Subtask, description: ChainedOperator, info: RuntimeInfo
+    ) -> None:
+        self._shared.open(shared_functions(description.operator), info)
+        position = subtask.vertex.operators.index(description)
+        for edge in self.graph.job.outputs_of(subtask.vertex.index):
+            if edge.source_operator == position:
+                self._shared.open(shared_functions(edge.partitioner), info)
 
     def commit_now(self) -> None:
         """The job takes no checkpoints and has ended: two-phase-commit sinks make their output visible."""
@@ -133,6 +145,7 @@ class Attempt:
                 task.close()
             except Exception as error:
                 errors.append(error)
+        errors += self._shared.close()
         remove_tree(self._local_dir)  # a worker outlives many attempts
         return errors
 

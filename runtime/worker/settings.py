@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ...core.configuration import Configuration, options
 from ...state.backends import BackendType
+from ..graph.stream_graph import NO_BUFFER_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,9 @@ class WorkerSettings:
         return WorkerSettings(
             batch_size=get(options.BATCH_SIZE),
             credits_per_channel=get(options.CREDITS_PER_CHANNEL),
-            buffer_timeout_ms=get(options.BUFFER_TIMEOUT),
+            buffer_timeout_ms=(
+                get(options.BUFFER_TIMEOUT) if get(options.BUFFER_TIMEOUT_ENABLED) else NO_BUFFER_TIMEOUT
+            ),
             auto_watermark_interval_ms=get(options.AUTO_WATERMARK_INTERVAL),
             exactly_once=get(options.CHECKPOINTING_MODE) == "EXACTLY_ONCE",
             checkpointing=get(options.CHECKPOINTING_INTERVAL) is not None,

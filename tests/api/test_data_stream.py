@@ -197,7 +197,7 @@ def test_a_keyed_function_with_open_runs_on_keyed_state_and_a_plain_one_is_fused
     keyed = numbers.key_by(lambda value: value)
     keyed.map(Counting())
     keyed.map(str)
-    assert [node.operator.kind for node in env.get_stream_graph().nodes[1:]] == ["KeyedProcess", "Map"]
+    assert [node.operator.kind for node in env.get_stream_graph().nodes[1:]] == ["KeyedMap", "Map"]
 
 
 # ---- windows

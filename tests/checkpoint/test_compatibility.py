@@ -5,7 +5,7 @@ import pytest
 
 from millstream.checkpoint.compatibility import check_compatible, stateful_operator_ids
 from millstream.core.errors import CheckpointError, CheckpointFailureReason
-from millstream.state.handles import OperatorSnapshot
+from millstream.state.handles import ACCUMULATORS_STATE, OperatorSnapshot
 from tests.checkpoint.samples import metadata, operator
 
 
@@ -39,6 +39,13 @@ def test_a_removed_operator_is_told_from_another_program():
     assert stateful_operator_ids(two) == ("gone", "op")
     with pytest.raises(CheckpointError, match="an operator was removed"):
         check_compatible(two, (operator(),), path="p")
+
+
+def test_accumulators_are_no_reason_to_refuse_a_program_without_their_operator():
+    added_up = OperatorSnapshot(lists={ACCUMULATORS_STATE: [b"1"]})
+    two = msgspec.structs.replace(metadata(), states={**metadata().states, "gone": (added_up,)})
+    assert stateful_operator_ids(two) == ("op",)
+    check_compatible(two, (operator(),), path="p")
 
 
 def test_unclaimed_state_can_be_let_go():

@@ -16,7 +16,8 @@ from millstream.operators.functions import MapFunction
 from millstream.operators.stateless import MapSpec
 from millstream.runtime.graph.artifact import decode_job, encode_job
 from millstream.runtime.graph.compiler import compile_job
-from tests.graph.graphs import Program
+from millstream.runtime.graph.stream_graph import Custom
+from tests.graph.graphs import Program, identity
 
 
 def job_with(function):
@@ -178,6 +179,15 @@ def test_the_path_leads_through(make, path):
     with pytest.raises(SerializationSetupError) as caught:
         encode_job(job_with(make()))
     assert path in caught.value.what
+
+
+def test_a_partitioner_that_cannot_travel_is_named_with_the_operator_before_it():
+    lock = threading.Lock()
+    program = Program()
+    before = program.map(program.source(), name="before")
+    program.map(before, partitioner=Custom(lambda key, count: lock.locked(), identity))
+    with pytest.raises(SerializationSetupError, match=r"operator 'before' cannot be sent.*'lock'"):
+        encode_job(compile_job(program.build()))
 
 
 def test_a_function_of_an_importable_module_travels_by_name():

@@ -177,7 +177,7 @@ def test_what_nobody_claims_any_more_stays_in_checkpoints_and_in_the_result() ->
 def test_a_name_is_given_once() -> None:
     registry = AccumulatorRegistry("sums")
     registry.add("x", IntCounter())
-    with pytest.raises(StateError, match="accumulator 'x' is added twice.*\n.*operator 'sums'"):
+    with pytest.raises(StateError, match=r"accumulator 'x' is added twice.*\n.*operator 'sums'"):
         registry.add("x", IntCounter())
     with pytest.raises(StateError, match="is a IntCounter, not a Histogram"):
         registry.get_or_add("x", Histogram)

@@ -90,14 +90,19 @@ def triggers(draw: st.DrawFn, assigner: Choice) -> Choice | None:
     is_global, merges = isinstance(assigner.modelled, model.Global), assigner.modelled.merges
     kinds = ["count", "purging count"]
     if not is_global:
-        kinds += ["default", "default", "event time", "continuous", "purging event time", "purging continuous"]
+        kinds += [
+            "default",
+            "default",
+            "event time",
+            "continuous",
+            "purging event time",
+            "purging continuous",
+        ]
     if not merges:
         kinds.append("delta")
     n = draw(st.integers(1, 4))
     count = Choice(f"count({n})", CountTrigger.of(n), lambda: model.Count(n))
-    continuous = Choice(
-        f"continuous({n})", ContinuousEventTimeTrigger.of(n), lambda: model.Continuous(n)
-    )
+    continuous = Choice(f"continuous({n})", ContinuousEventTimeTrigger.of(n), lambda: model.Continuous(n))
     event_time = Choice("event time", EventTimeTrigger.create(), model.EventTime)
     delta = Choice(
         f"delta({n})",
@@ -114,9 +119,7 @@ def triggers(draw: st.DrawFn, assigner: Choice) -> Choice | None:
 
 
 def _purging(inner: Choice) -> Choice:
-    return Choice(
-        f"purging({inner})", PurgingTrigger.of(inner.real), lambda: model.Purging(inner.modelled())
-    )
+    return Choice(f"purging({inner})", PurgingTrigger.of(inner.real), lambda: model.Purging(inner.modelled()))
 
 
 @st.composite

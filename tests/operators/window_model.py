@@ -285,7 +285,9 @@ class Model:
 class KeyedModel(defaultdict[Any, Model]):
     """One model for each key; `results` and `late` are those of all."""
 
-    def __init__(self, assigner: Any, new_trigger: Callable[[], Trigger], evictor: Any, lateness: int) -> None:
+    def __init__(
+        self, assigner: Any, new_trigger: Callable[[], Trigger], evictor: Any, lateness: int
+    ) -> None:
         super().__init__()
         self._parts = assigner, new_trigger, evictor, lateness
         self._watermark = MIN_TIME

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.runtime.worker.pacing import Pace
+from millstream.core.batch import RecordBatch
+from millstream.core.types import GENERIC
+from millstream.runtime.exchange.channels import InputChannel
+from millstream.runtime.exchange.codec import BatchCodec
+from millstream.runtime.worker.pacing import FastestPace, Pace, PacedLocalChannel, PacedRemoteChannel
 
 BATCH, CREDIT = 1_024, 4
 
@@ -79,3 +83,35 @@ def test_nothing_is_sent_while_the_window_is_full():
     assert pace.room == 0
     pace.taken()
     assert pace.room > 0
+
+
+def test_where_one_of_several_receivers_is_chosen_the_one_with_most_room_counts():
+    clock = HandClock()
+    slow, quick = Pace(clock, BATCH, CREDIT), Pace(clock, BATCH, CREDIT)
+    together = FastestPace([slow, quick])
+    assert together.is_narrow
+    slow.sent(slow.room)
+    assert (slow.room, together.room) == (0, quick.room)
+    work(quick, clock, us_per_record=1, records=20_000)
+    assert together.room == quick.room == BATCH * CREDIT
+    assert together.is_narrow
+
+
+def test_the_credit_of_a_channel_falls_with_each_batch_and_comes_back():
+    clock, sent = HandClock(), []
+    received = InputChannel(0, BatchCodec(GENERIC), None)
+    local = PacedLocalChannel(received, CREDIT, Pace(clock, BATCH, CREDIT))
+    remote = PacedRemoteChannel(
+        0, BatchCodec(GENERIC), lambda *frame: sent.append(frame), CREDIT, Pace(clock, BATCH, CREDIT)
+    )
+    for left in (3, 2):
+        for channel in (local, remote):
+            channel.send(RecordBatch([1]))
+            assert channel.credit == left
+    received.take()
+    remote.add_credit(1)
+    assert (local.credit, remote.credit) == (3, 3)
+    for channel in (local, remote):
+        channel.send(RecordBatch([0] * BATCH))
+        assert not channel.has_room
+        assert channel.credit == 0

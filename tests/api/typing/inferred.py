@@ -8,12 +8,14 @@ from millstream import (
     AggregateFunction,
     AllWindowedStream,
     CollectedResults,
+    Collector,
     CountEvictor,
     CountTrigger,
     DataStream,
     DataStreamSink,
     EventTimeSessionWindows,
     EventTimeTrigger,
+    FlatMapFunction,
     GlobalWindow,
     KeyedProcessFunction,
     KeyedStream,
@@ -84,6 +86,15 @@ class Name(MapFunction[Reading, str]):
         return value.sensor
 
 
+class Celsius(FlatMapFunction[Reading, float]):
+    def flat_map(self, value: Reading) -> list[float]:
+        return [value.celsius]
+
+
+def collect_celsius(reading: Reading, out: Collector[float]) -> None:
+    out.collect(reading.celsius)
+
+
 def read(line: str) -> Reading:
     sensor, celsius = line.split()
     return Reading(sensor, float(celsius))
@@ -96,7 +107,15 @@ readings = lines.map(read).name("read").uid("read")
 assert_type(readings, DataStream[Reading])
 assert_type(readings.map(Name()), DataStream[str])
 assert_type(readings.filter(lambda reading: reading.celsius > 0), DataStream[Reading])
+keyed_by_sensor = readings.key_by(lambda reading: reading.sensor)
 assert_type(readings.flat_map(lambda reading: [reading.celsius]), DataStream[float])
+assert_type(readings.flat_map(Celsius()), DataStream[float])
+assert_type(readings.flat_map(collect_celsius), DataStream[float])
+assert_type(keyed_by_sensor.flat_map(collect_celsius), DataStream[float])
+assert_type(keyed_by_sensor.max_by("celsius"), DataStream[Reading])
+assert_type(
+    readings.partition_custom(lambda key, count: len(key) % count, lambda r: r.sensor), DataStream[Reading]
+)
 assert_type(readings.union(readings), DataStream[Reading])
 keyed = readings.key_by(lambda reading: reading.sensor)
 assert_type(keyed, KeyedStream[str, Reading])

@@ -69,6 +69,17 @@ def test_every_record_arrives_once(workshop: Workshop, name: str, parallelism: i
         assert all(subtask == value % parallelism for value, subtask in place.items())
 
 
+def test_rescale_joins_any_two_parallelisms(workshop: Workshop) -> None:
+    env = StreamExecutionEnvironment.get_execution_environment(workshop.configuration())
+    two: DataStream[int] = env.set_parallelism(2).from_sequence(0, NUMBERS - 1)
+    three = two.rescale().map(Located()).set_parallelism(3)
+    back = three.rescale().map(lambda pair: (*pair, "again")).set_parallelism(2)
+    with back.execute_and_collect() as results:
+        found = list(results)
+    assert sorted(value for value, _, _ in found) == list(range(NUMBERS))
+    assert {subtask for _, subtask, _ in found} == {0, 1, 2}
+
+
 def test_an_option_makes_every_rebalance_adaptive(workshop: Workshop) -> None:
     key = {"taskmanager_network_adaptive__partitioner_enabled": "true"}
     assert set(run(workshop, 2, lambda stream: stream.rebalance(), **key).values()) == {0, 1}

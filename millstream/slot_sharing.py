@@ -1,0 +1,149 @@
+"""Slot sharing groups as objects: a name, and what a slot of the group needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from ._functions import definition_error
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class MemorySize:
+    """An amount of memory.
+
+    >>> MemorySize.of_mebi_bytes(2).get_bytes()
+    2097152
+    """
+
+    bytes_size: int
+
+    @staticmethod
+    def of_mebi_bytes(mebi_bytes: int) -> MemorySize:
+        """So many times 1,048,576 bytes."""
+        return MemorySize(mebi_bytes << 20)
+
+    def get_bytes(self) -> int:
+        """Bytes."""
+        return self.bytes_size
+
+    def get_mebi_bytes(self) -> int:
+        """Whole mebibytes, rounded down."""
+        return self.bytes_size >> 20
+
+
+@dataclass(frozen=True, slots=True)
+class SlotSharingGroup:
+    """A name, with the resources that a slot of the group needs. Made by `builder`.
+
+    Resources are a description for whoever places workers: a slot is a process here, and nothing limits it.
+
+    >>> group = SlotSharingGroup.builder("heavy").set_cpu_cores(1.5).set_task_heap_memory_mb(100).build()
+    >>> group.get_name(), group.get_cpu_cores()
+    ('heavy', 1.5)
+    """
+
+    name: str
+    cpu_cores: float | None = None
+    task_heap_memory: MemorySize | None = None
+    task_off_heap_memory: MemorySize | None = None
+    managed_memory: MemorySize | None = None
+    external_resources: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    @staticmethod
+    def builder(name: str) -> SlotSharingGroupBuilder:
+        """Begin a group.
+
+        Raises:
+            JobDefinitionError: `name` is no string, or empty.
+        """
+        given: Any = name  # the annotation is not checked at run time
+        if not isinstance(given, str) or not given:
+            raise definition_error(
+                f"the name of a slot sharing group must be a string that is not empty, not {given!r}",
+                fix="give a name",
+            )
+        return SlotSharingGroupBuilder(SlotSharingGroup(name))
+
+    def get_name(self) -> str:
+        """Its name: operators of one name share slots."""
+        return self.name
+
+    def get_cpu_cores(self) -> float | None:
+        """CPU cores; None: not said."""
+        return self.cpu_cores
+
+    def get_task_heap_memory(self) -> MemorySize | None:
+        """Memory for Python's objects; None: not said."""
+        return self.task_heap_memory
+
+    def get_task_off_heap_memory(self) -> MemorySize | None:
+        """Memory of native libraries; None: not said."""
+        return self.task_off_heap_memory
+
+    def get_managed_memory(self) -> MemorySize | None:
+        """Memory of state backends; None: not said."""
+        return self.managed_memory
+
+    def get_external_resources(self) -> dict[str, float]:
+        """Amounts of other things by name, such as `gpu`."""
+        return dict(self.external_resources)
+
+
+class SlotSharingGroupBuilder:
+    """Each method adds a resource and returns the builder.
+
+    Raises (all of them):
+        JobDefinitionError: the amount is not positive.
+    """
+
+    def __init__(self, group: SlotSharingGroup) -> None:
+        self._group = group
+
+    def set_cpu_cores(self, cpu_cores: float) -> SlotSharingGroupBuilder:
+        """CPU cores, also parts of one."""
+        return self._with(cpu_cores, cpu_cores=float(cpu_cores))
+
+    def set_task_heap_memory(self, task_heap_memory: MemorySize) -> SlotSharingGroupBuilder:
+        """Memory for Python's objects."""
+        return self._with(task_heap_memory.bytes_size, task_heap_memory=task_heap_memory)
+
+    def set_task_heap_memory_mb(self, task_heap_memory_mb: int) -> SlotSharingGroupBuilder:
+        """The same in mebibytes."""
+        return self.set_task_heap_memory(MemorySize.of_mebi_bytes(task_heap_memory_mb))
+
+    def set_task_off_heap_memory(self, task_off_heap_memory: MemorySize) -> SlotSharingGroupBuilder:
+        """Memory of native libraries."""
+        return self._with(task_off_heap_memory.bytes_size, task_off_heap_memory=task_off_heap_memory)
+
+    def set_task_off_heap_memory_mb(self, task_off_heap_memory_mb: int) -> SlotSharingGroupBuilder:
+        """The same in mebibytes."""
+        return self.set_task_off_heap_memory(MemorySize.of_mebi_bytes(task_off_heap_memory_mb))
+
+    def set_managed_memory(self, managed_memory: MemorySize) -> SlotSharingGroupBuilder:
+        """Memory of state backends."""
+        return self._with(managed_memory.bytes_size, managed_memory=managed_memory)
+
+    def set_managed_memory_mb(self, managed_memory_mb: int) -> SlotSharingGroupBuilder:
+        """The same in mebibytes."""
+        return self.set_managed_memory(MemorySize.of_mebi_bytes(managed_memory_mb))
+
+    def set_external_resource(self, name: str, value: float) -> SlotSharingGroupBuilder:
+        """An amount of something else, such as `gpu`."""
+        resources = {**self._group.external_resources, name: float(value)}
+        return self._with(value, external_resources=MappingProxyType(resources))
+
+    def build(self) -> SlotSharingGroup:
+        """The group."""
+        return self._group
+
+    def _with(self, amount: float, **changes: Any) -> SlotSharingGroupBuilder:
+        if not amount > 0:
+            raise definition_error(
+                f"a slot of group '{self._group.name}' cannot need {amount!r} of a resource",
+                fix="give a positive amount, or leave the resource out",
+            )
+        self._group = replace(self._group, **changes)
+        return self

@@ -1,0 +1,124 @@
+"""Functions with a life cycle, wherever a program may have one, in whole jobs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from millstream import (
+    AggregateFunction,
+    KeySelector,
+    Partitioner,
+    ReduceFunction,
+    StreamExecutionEnvironment,
+    TumblingEventTimeWindows,
+    WatermarkStrategy,
+)
+from tests.integration.engine.harness import Workshop
+
+NUMBERS = 1_000
+BY_VALUE = WatermarkStrategy.for_monotonous_timestamps().with_timestamp_assigner(lambda value, _: value)
+
+
+class Opened:
+    """Works only between `open` and `close`, and is opened once."""
+
+    is_open = False
+
+    def open(self, runtime_context: Any) -> None:
+        assert not self.is_open
+        self.is_open = True
+        runtime_context.get_int_counter(f"opened {type(self).__name__}").add(1)
+        self.calls = runtime_context.get_int_counter(f"calls of {type(self).__name__}")
+
+    def check(self) -> None:
+        assert self.is_open
+        self.calls.add(1)
+
+    def close(self) -> None:
+        assert self.is_open
+        self.is_open = False
+
+
+class Modulo(Opened, KeySelector[int, int]):
+    def get_key(self, value: int) -> int:
+        self.check()
+        return value % 7
+
+
+class Spread(Opened, Partitioner[int]):
+    def partition(self, key: int, num_partitions: int) -> int:
+        self.check()
+        return key % num_partitions
+
+
+class Adding(Opened, ReduceFunction[int]):
+    def reduce(self, value1: int, value2: int) -> int:
+        self.check()
+        return value1 + value2
+
+
+class Totals(Opened, AggregateFunction[int, int, int]):
+    def create_accumulator(self) -> int:
+        return 0
+
+    def add(self, value: int, accumulator: int) -> int:
+        self.check()
+        return accumulator + value
+
+    def get_result(self, accumulator: int) -> int:
+        return accumulator
+
+    def merge(self, acc_a: int, acc_b: int) -> int:
+        return acc_a + acc_b
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_every_function_is_open_while_it_is_called(workshop: Workshop, parallelism: int) -> None:
+    env = StreamExecutionEnvironment.get_execution_environment(workshop.configuration())
+    numbers = env.set_parallelism(parallelism).from_sequence(0, NUMBERS - 1)
+    keyed = numbers.partition_custom(Spread(), Modulo()).map(lambda value: value).key_by(Modulo())
+    windowed = numbers.assign_timestamps_and_watermarks(BY_VALUE).key_by(Modulo())
+    window = windowed.window(TumblingEventTimeWindows.of(1 << 40))
+    results = keyed.reduce(Adding()).map(lambda _: "reduced")
+    results = results.union(window.aggregate(Totals()).map(str), window.reduce(Adding()).map(str))
+    with results.execute_and_collect("functions") as found:
+        counts = Counter(found)
+    totals = {str(sum(range(key, NUMBERS, 7))): 2 for key in range(7)}
+    assert counts == Counter({"reduced": NUMBERS, **totals})
+    accumulators = found.get_job_client().wait().get_all_accumulator_results()
+    assert accumulators["opened Spread"] == parallelism
+    assert accumulators["calls of Spread"] == NUMBERS
+    assert accumulators["calls of Totals"] == NUMBERS
+    assert accumulators["calls of Modulo"] >= 4 * NUMBERS
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_rolling_aggregations_and_projections_give_what_plain_python_gives(
+    workshop: Workshop, parallelism: int
+) -> None:
+    env = StreamExecutionEnvironment.get_execution_environment(workshop.configuration())
+    env.set_parallelism(parallelism)
+    records = [(f"k{n % 3}", n * 7 % 11, n) for n in range(60)]
+    keyed = env.from_collection(records).key_by(lambda record: record[0])
+    aggregated = {"sum": keyed.sum(1), "min": keyed.min(1), "max": keyed.max(1)}
+    aggregated |= {"min_by": keyed.min_by(1), "max_by": keyed.max_by(1)}
+    streams = [
+        stream.project(0, 1, 2).map(lambda record, name=name: (name, *record))
+        for name, stream in aggregated.items()
+    ]
+    with streams[0].union(*streams[1:]).execute_and_collect("rolling") as results:
+        found = Counter(results)
+    expected = Counter[Any]()
+    for key in ("k0", "k1", "k2"):
+        own = [record for record in records if record[0] == key]
+        for end in range(1, len(own) + 1):
+            seen = own[:end]
+            fields = [field for _, field, _ in seen]
+            for name, value in (("sum", sum(fields)), ("min", min(fields)), ("max", max(fields))):
+                expected[name, key, value, own[0][2]] += 1
+            expected["min_by", *min(seen, key=lambda record: record[1])] += 1
+            expected["max_by", *max(seen, key=lambda record: record[1])] += 1
+    assert found == expected
