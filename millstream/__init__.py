@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .data_stream import DataStreamSink as DataStreamSink
     from .environment import RuntimeExecutionMode as RuntimeExecutionMode
     from .environment import StreamExecutionEnvironment as StreamExecutionEnvironment
+    from .iterative_stream import IterativeStream as IterativeStream
     from .keyed_stream import KeyedStream as KeyedStream
     from .operators.async_functions import AsyncFunction as AsyncFunction
     from .operators.async_functions import ResultFuture as ResultFuture
@@ -121,6 +122,7 @@ __all__ = [
     "HashMapStateBackend",
     "Instant",
     "InvalidKeyError",
+    "IterativeStream",
     "JobCancelledError",
     "JobClient",
     "JobDefinitionError",
@@ -221,6 +223,7 @@ _MODULES: Final = {
         "RuntimeExecutionMode",
         "StreamExecutionEnvironment",
     ),
+    "iterative_stream": ("IterativeStream",),
     "keyed_stream": ("KeyedStream",),
     "operators.async_functions": (
         "AsyncFunction",

@@ -26,7 +26,9 @@ from .stream_settings import OperatorSettings
 
 if TYPE_CHECKING:
     from .collected import CollectedResults
+    from .core.time import TimeLike
     from .environment import StreamExecutionEnvironment
+    from .iterative_stream import IterativeStream
     from .keyed_stream import KeyedStream
     from .operators.base import OperatorSpec
 
@@ -146,6 +148,15 @@ class DataStream(OperatorSettings, Generic[T]):
                 fix="write for example WatermarkStrategy.for_monotonous_timestamps()",
             )
         return self._then("Timestamps/Watermarks", TimestampsSpec(watermark_strategy), self._type)
+
+    def iterate(self, max_wait_time: TimeLike | None = None) -> IterativeStream[T]:
+        """These records, and those that `close_with` on the result feeds back.
+
+        `max_wait_time` has no influence: unlike Flink's, the loop of a bounded job ends when it is empty, and never before.
+        """
+        from .iterative_stream import iterate
+
+        return iterate(self, max_wait_time)
 
     # ---- where records go
 

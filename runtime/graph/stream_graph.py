@@ -63,6 +63,7 @@ class StreamNode:
         parallelism: None until the pass `infer_parallelism` has run.
         defined_at: "file:line" of the user's call, for error messages.
         operator_id: "" until the pass `assign_operator_ids` has run.
+        feeds: of an iteration's tail: the head that gets its records. Not an edge: the graph stays acyclic.
     """
 
     node_id: int
@@ -78,6 +79,7 @@ class StreamNode:
     defined_at: str = ""
     operator_id: str = ""
     description: str = ""
+    feeds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from ...core.clock import Clock
 from ...core.ids import SubtaskId, WorkerId
 from ...core.workdir import remove_tree
 from ...operators.base import Operator, OperatorContext, RuntimeInfo
+from ...operators.iteration import LOOP_CONTROL, FeedbackQueue
 from ...operators.window import WindowSpec
 from ...state.backend import BackendContext, KeyedStateBackend
 from ...state.backends import create_backend
@@ -28,11 +29,12 @@ from ..graph.job_graph import ChainedOperator, JobEdge
 from ..messages import ClientData, DeployTasks, OperatorRestore, SplitRequested
 from .background import Background, HandOver
 from .chain import build_chain
+from .iteration_tasks import IterationHeadTask, IterationTailTask, task_type
 from .pacing import Pace, PacedLocalChannel, PacedRemoteChannel
 from .processing_time import ProcessingTimeService
 from .settings import WorkerSettings
 from .source_task import SourceTask
-from .task import OneInputTask, Task, TaskEvents
+from .task import Task, TaskEvents
 
 _NOTHING_RESTORED = OperatorRestore(snapshot=OperatorSnapshot())
 
@@ -73,6 +75,7 @@ class Attempt:
         self._inputs: dict[SubtaskId, list[InputChannel]] = defaultdict(list)
         self._outputs: dict[tuple[SubtaskId, int], list[OutputChannel]] = defaultdict(list)
         self._paces: dict[SubtaskId, list[Pace]] = defaultdict(list)
+        self._feedback: dict[tuple[str, int], FeedbackQueue] = defaultdict(deque)
         self._local_dir = services.local_dir / f"attempt-{deploy.attempt}"
 
     def build(self) -> None:
@@ -147,7 +150,7 @@ class Attempt:
             if channel.is_local:
                 output = PacedLocalChannel(received, room, pace)
                 self._outputs[channel.source.subtask_id, channel.edge.index].append(output)
-                self._paces[channel.source.subtask_id].append(pace)
+                self._note_pace(channel, pace)
             else:
                 peers.inputs[channel.channel_id] = received
         else:
@@ -155,6 +158,10 @@ class Attempt:
             output = PacedRemoteChannel(channel.channel_id, codec, sender, room, pace)
             peers.outputs[channel.channel_id] = output
             self._outputs[channel.source.subtask_id, channel.edge.index].append(output)
+            self._note_pace(channel, pace)
+
+    def _note_pace(self, channel: Channel, pace: Pace) -> None:
+        if channel.edge.side_output != LOOP_CONTROL:  # which carries no record that could be slow
             self._paces[channel.source.subtask_id].append(pace)
 
     def _codec(self, edge: JobEdge) -> BatchCodec:
@@ -189,7 +196,7 @@ class Attempt:
                 job.settings.name,
                 lambda: services.send(SplitRequested(self.number, subtask.subtask_id)),
             )
-        return OneInputTask(
+        task = task_type(subtask.vertex.operators[0].operator)(
             subtask,
             chain,
             all_writers,
@@ -199,6 +206,9 @@ class Attempt:
             self._inputs[subtask.subtask_id],
             exactly_once=settings.exactly_once,
         )
+        if isinstance(task, IterationHeadTask | IterationTailTask):
+            task.connect(self._feedback[task.head_id, subtask.index])
+        return task
 
     # ---- opening
 
