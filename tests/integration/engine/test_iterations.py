@@ -92,7 +92,9 @@ def test_a_loop_inside_a_loop_and_several_feedback_streams(workshop: Workshop, p
 
 
 @pytest.mark.parametrize("parallelism", [1, 2])
-def test_loops_one_behind_the_other_and_loops_with_a_common_body(workshop: Workshop, parallelism: int) -> None:
+def test_loops_one_behind_the_other_and_loops_with_a_common_body(
+    workshop: Workshop, parallelism: int
+) -> None:
     env = environment(workshop, parallelism)
     first, second = env.from_sequence(1, 50).iterate(), env.from_sequence(51, 100).iterate()
     lowered = first.union(second).rebalance().map(lambda n: n - 7)
@@ -160,7 +162,7 @@ def test_a_loop_waits_for_asynchronous_answers_and_may_go_back_by_a_side_output(
     odd = parted.get_side_output(LATE)
     lowered = odd.map(lambda n: n - 1)
     iteration.close_with(lowered.filter(lambda n: n > 0))
-    rounds = sum(bin(n).count("1") for n in range(301))
+    rounds = sum(n.bit_count() for n in range(301))
     assert len(results_of(lowered)) == rounds
 
 
@@ -171,9 +173,12 @@ def test_windows_inside_a_loop_feed_their_results_back(
     """Each key's sum goes round once, beside a stream from outside that joins the body of the loop."""
     by_time = WatermarkStrategy.for_monotonous_timestamps().with_timestamp_assigner(lambda value, _: value[1])
     env = environment(workshop, parallelism, state_backend_type=backend)
-    iteration = env.from_collection([(f"k{n % 3}", n) for n in range(90)]).assign_timestamps_and_watermarks(
-        by_time
-    ).set_parallelism(1).iterate()
+    iteration = (
+        env.from_collection([(f"k{n % 3}", n) for n in range(90)])
+        .assign_timestamps_and_watermarks(by_time)
+        .set_parallelism(1)
+        .iterate()
+    )
     outside = env.from_collection([("outside", 5)]).assign_timestamps_and_watermarks(by_time)
     summed = (
         iteration.filter(lambda value: len(value) == 2)
@@ -210,7 +215,9 @@ def test_a_killed_worker_loses_nothing_inside_the_loop_and_doubles_nothing(
     workshop.check_nothing_is_left()
 
 
-def test_a_resumed_job_goes_on_with_what_was_inside_the_loop_at_other_parallelisms(workshop: Workshop) -> None:
+def test_a_resumed_job_goes_on_with_what_was_inside_the_loop_at_other_parallelisms(
+    workshop: Workshop,
+) -> None:
     settings = [part for key, value in workshop.settings().items() for part in ("-D", f"{key}={value}")]
     for parallelism, rate in (("2", "1000"), ("1", "1000"), ("3", "100000")):
         options = ("-p", parallelism, "--resume", "--", str(workshop.out), rate)
@@ -220,8 +227,9 @@ def test_a_resumed_job_goes_on_with_what_was_inside_the_loop_at_other_parallelis
             continue
         before = {path.name for path in workshop.complete()}
         wait_until(
-            lambda before=before: len({p.name for p in workshop.complete()} - before) >= 2
-            or program.process.poll() is not None,
+            lambda before=before, program=program: (
+                len({p.name for p in workshop.complete()} - before) >= 2 or program.process.poll() is not None
+            ),
             "two checkpoints",
         )
         assert program.process.poll() is None, program.text()
