@@ -90,5 +90,19 @@ class EndOfInput(Control, frozen=True, tag="E"):
     """No more records follow in this channel; barriers still may, so that finished subtasks take part in checkpoints."""
 
 
-ControlElement: TypeAlias = Watermark | WatermarkStatus | CheckpointBarrier | EndOfInput
+class LoopProbe(Control, frozen=True, tag="P"):
+    """Goes round a loop behind its records, to find out whether it has run empty.
+
+    Attributes:
+        loop: the group of loops that it goes round.
+        round: from 1.
+        active: whether a head of the group received feedback since it sent the probe of the round before.
+    """
+
+    loop: str
+    round: int
+    active: bool
+
+
+ControlElement: TypeAlias = Watermark | WatermarkStatus | CheckpointBarrier | EndOfInput | LoopProbe
 StreamElement: TypeAlias = RecordBatch | ControlElement

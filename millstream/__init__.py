@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .execution_config import ExecutionConfig as ExecutionConfig
     from .interval_join import IntervalJoin as IntervalJoin
     from .interval_join import IntervalJoined as IntervalJoined
+    from .iterative_stream import IterativeStream as IterativeStream
     from .joined_streams import CoGroupedStreams as CoGroupedStreams
     from .joined_streams import JoinedStreams as JoinedStreams
     from .keyed_stream import KeyedStream as KeyedStream
@@ -268,6 +269,7 @@ __all__ = [
     "IntervalJoin",
     "IntervalJoined",
     "InvalidKeyError",
+    "IterativeStream",
     "JobCancelledError",
     "JobClient",
     "JobDefinitionError",
@@ -423,6 +425,7 @@ _MODULES: Final = {
         "IntervalJoin",
         "IntervalJoined",
     ),
+    "iterative_stream": ("IterativeStream",),
     "joined_streams": (
         "CoGroupedStreams",
         "JoinedStreams",

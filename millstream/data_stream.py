@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from .all_windowed_stream import AllWindowedStream
     from .collected import CollectedResults
     from .connected_streams import BroadcastConnectedStream, BroadcastStream, ConnectedStreams
+    from .core.time import TimeLike
     from .environment import StreamExecutionEnvironment
+    from .iterative_stream import IterativeStream
     from .joined_streams import CoGroupedStreams, JoinedStreams
     from .keyed_stream import KeyedStream
     from .operators.base import OperatorSpec
@@ -220,6 +222,17 @@ class DataStream(OperatorSettings, Generic[T]):
         from .operators.count_windows import GlobalWindows, count_windows
 
         return count_windows(AllWindowedStream(self, GlobalWindows.create()), size, slide)
+
+    # ---- loops
+
+    def iterate(self, max_wait_time: TimeLike | None = None) -> IterativeStream[T]:
+        """These records, and those that `close_with` on the result feeds back.
+
+        `max_wait_time` has no influence: unlike Flink's, the loop of a bounded job ends when it is empty, and never before.
+        """
+        from .iterative_stream import iterate
+
+        return iterate(self, max_wait_time)
 
     # ---- where records go
 

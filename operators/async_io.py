@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, ClassVar, Final
 
-import msgspec
-
 from ..core.batch import RecordBatch, Watermark, WatermarkStatus
 from ..core.types import TypeInformation
 from .async_calls import Answered, AskAgain, AsyncCalls, Failed, Outcome
@@ -22,15 +20,9 @@ from .async_retry import AsyncRetryStrategy
 from .base import BufferingOperator, Operator, OperatorContext, OperatorSnapshotParts
 from .results import ResultCollector
 from .runtime_context import StatelessRuntimeContext
+from .stored_records import RecordItems
 
 _REQUESTS: Final = "async-requests"
-
-
-class _Stored(msgspec.Struct, frozen=True, array_like=True):
-    """A request in a checkpoint."""
-
-    timestamp: int | None
-    value: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +52,7 @@ class AsyncWaitSpec:
 class _AsyncWaitOperator(BufferingOperator):
     def __init__(self, spec: AsyncWaitSpec) -> None:
         self._spec = spec
-        self._serializer = spec.value_type.serializer()
+        self._items = RecordItems(spec.value_type)
         self._queue: RequestQueue = OrderedQueue() if spec.ordered else UnorderedQueue()
         self._waiting: deque[Request] = deque()  # of the queue, those not asked for yet
         self._deadlines: dict[Request, int] = {}  # of those asked for; rising, as all have the same time
@@ -77,8 +69,7 @@ class _AsyncWaitOperator(BufferingOperator):
         self._calls = calls
         calls.open(StatelessRuntimeContext(context.info))
         for item in context.restored_lists.get(_REQUESTS, ()):
-            stored = msgspec.msgpack.decode(item, type=_Stored)
-            self._add(self._serializer.loads(stored.value), stored.timestamp)
+            self._add(*self._items.decode(item))
         self._ask()
 
     # ---- input
@@ -190,8 +181,7 @@ class _AsyncWaitOperator(BufferingOperator):
     # ---- checkpoints
 
     def snapshot(self, checkpoint_id: int) -> OperatorSnapshotParts:
-        dumps, encode = self._serializer.dumps, msgspec.msgpack.encode
-        items = [encode(_Stored(r.timestamp, dumps(r.value))) for r in self._queue.requests()]
+        items = [self._items.encode(r.value, r.timestamp) for r in self._queue.requests()]
         return OperatorSnapshotParts(lists={_REQUESTS: items})
 
     def close(self) -> None:

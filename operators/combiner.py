@@ -13,11 +13,11 @@ its last watermark in the checkpoint (the one piece of state it has, then), and 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
-import cloudpickle
 import msgspec
 
 from ..core.batch import MAX_TIMESTAMP, MIN_TIMESTAMP, PartialBatch, RecordBatch
@@ -57,7 +57,7 @@ class CombinerSpec:
         """With functions of its own: the window operator's, which may run in the same worker, are opened apart."""
         if any(map(has_life_cycle, self.contents.user_functions())):
             # As it came to this worker: copy.deepcopy refuses some objects that travel well, such as modules.
-            contents = cloudpickle.loads(cloudpickle.dumps(self.contents))
+            contents = copy.deepcopy(self.contents)
             return CombinerOperator(replace(self, contents=contents))
         return CombinerOperator(self)
 

@@ -43,16 +43,16 @@ class ResultCollector:
         if self._values:
             values, timestamps = self._values, self._timestamps
             self._values, self._timestamps = [], []
-            for batch in _batches(values, timestamps):
+            for batch in to_batches(values, timestamps):
                 self._output.emit(batch)
         if self._side:
             side, self._side = self._side, {}
             for tag, (values, timestamps) in side.items():
-                for batch in _batches(values, timestamps):
+                for batch in to_batches(values, timestamps):
                     self._output.emit_side(tag, batch)
 
 
-def _batches(values: list[Any], timestamps: list[int | None]) -> Iterator[RecordBatch]:
+def to_batches(values: list[Any], timestamps: list[int | None]) -> Iterator[RecordBatch]:
     """One batch if all have a timestamp or none has; otherwise a batch for each stretch, in order."""
     start = 0
     for unknown, stretch in groupby(timestamps, _is_unknown):

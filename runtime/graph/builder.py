@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,7 +45,7 @@ class StreamGraphBuilder:
 
     def add_source(self, node: StreamNode) -> int:
         """Register a source under a new id (that of `node` is ignored); it is wanted once something reads it."""
-        node_id = len(self._nodes) + 1
+        node_id = max(self._nodes, default=0) + 1
         self._nodes[node_id] = replace(node, node_id=node_id)
         return node_id
 
@@ -59,6 +59,22 @@ class StreamGraphBuilder:
         self._wanted.append(node_id)
         return node_id
 
+    def remove(self, node_id: int) -> None:
+        """Forget an operator that nothing reads."""
+        del self._nodes[node_id]
+        self._edges = [edge for edge in self._edges if edge.target != node_id]
+        self._wanted.remove(node_id)
+
+    def upstream_of(self, node_ids: Collection[int]) -> set[int]:
+        """These operators and all whose records reach them, not counting feedback."""
+        found = set(node_ids)
+        for edge in reversed(
+            self._edges
+        ):  # an edge into a node is declared with it, so upstream comes earlier
+            if edge.target in found:
+                found.add(edge.source)
+        return found
+
     def node(self, node_id: int) -> StreamNode:
         """The operator as it is declared so far."""
         return self._nodes[node_id]
@@ -69,12 +85,9 @@ class StreamGraphBuilder:
 
     def build(self, settings: JobSettings) -> StreamGraph:
         """The graph of the operators added since `start_next_job`, with all that is upstream of them."""
-        needed = set(self._wanted)
-        for edge in reversed(
-            self._edges
-        ):  # an edge into a node is declared with it, so upstream comes earlier
-            if edge.target in needed:
-                needed.add(edge.source)
+        needed = self.upstream_of(self._wanted)
+        while tails := {id_ for id_, n in self._nodes.items() if n.feeds in needed and id_ not in needed}:
+            needed = self.upstream_of(needed | tails)  # whoever reads a loop needs all of it
         return StreamGraph(
             settings,
             tuple(node for node_id, node in self._nodes.items() if node_id in needed),
@@ -95,6 +108,7 @@ def new_node(
     source: Source[Any, Any] | None = None,
     parallelism: int | None = None,
     chaining: ChainingStrategy = ChainingStrategy.ALWAYS,
+    feeds: int | None = None,
 ) -> StreamNode:
     """A node that the builder will give its id."""
     return StreamNode(
@@ -106,4 +120,5 @@ def new_node(
         parallelism=parallelism,
         chaining=chaining,
         defined_at=defined_at,
+        feeds=feeds,
     )

@@ -10,6 +10,7 @@ from ...core.errors import JobDefinitionError
 from ...core.ids import VertexId
 from ...state.key_groups import default_max_parallelism
 from .job_graph import ChainedOperator, JobEdge, JobGraph, JobVertex
+from .loops import connect_loops
 from .passes import (
     DEFAULT_SLOT_SHARING_GROUP,
     assign_operator_ids,
@@ -27,6 +28,7 @@ PASSES: Final = (
     assign_operator_ids,
     infer_parallelism,
     assign_slot_sharing_groups,
+    connect_loops,
     choose_partitioners,
     insert_combiners,
 )

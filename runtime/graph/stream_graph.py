@@ -101,6 +101,7 @@ class StreamNode:
         operator_id: "" until the pass `assign_operator_ids` has run.
         uid_hash: becomes the operator id as it is.
         buffer_timeout_ms: of the exchanges behind it; NO_BUFFER_TIMEOUT: batches leave when full; None: the job's.
+        feeds: of an iteration's tail: the head that gets its records. Not an edge: the graph stays acyclic.
     """
 
     node_id: int
@@ -118,6 +119,7 @@ class StreamNode:
     description: str = ""
     uid_hash: str | None = None
     buffer_timeout_ms: int | None = None
+    feeds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from ...operators.accumulator_registry import AccumulatorRegistry
 from ...operators.base import Operator, OperatorContext, RuntimeInfo
 from ...operators.checkpointed import CheckpointedFunctions
 from ...operators.function_services import FunctionServices
+from ...operators.iteration import LOOP_CONTROL, FeedbackQueue
 from ...operators.metrics import MetricGroup
 from ...operators.operator_state import OperatorStateStore
 from ...operators.shared_functions import SharedFunctions, shared_functions
@@ -35,11 +36,12 @@ from ..graph.job_graph import ChainedOperator, JobEdge
 from ..messages import ClientData, DeployTasks, OperatorRestore, SplitRequested, WatermarkReported
 from .background import Background, HandOver
 from .chain import build_chain
+from .iteration_tasks import IterationHeadTask, IterationTailTask, task_type
 from .pacing import FastestPace, Pace, PacedLocalChannel, PacedRemoteChannel
 from .processing_time import ProcessingTimeService
 from .settings import WorkerSettings
 from .source_task import SourceTask
-from .task import InputTask, Task, TaskEvents, TaskInput
+from .task import Task, TaskEvents, TaskInput
 
 _NOTHING_RESTORED = OperatorRestore(snapshot=OperatorSnapshot())
 
@@ -81,6 +83,7 @@ class Attempt:
         self._outputs: dict[tuple[SubtaskId, int], list[OutputChannel]] = defaultdict(list)
         self._paces: dict[SubtaskId, dict[int, list[Pace]]] = defaultdict(lambda: defaultdict(list))
         self._shared = SharedFunctions()
+        self._feedback: dict[tuple[str, int], FeedbackQueue] = defaultdict(deque)
         self._local_dir = services.local_dir / f"attempt-{deploy.attempt}"
 
     def build(self) -> None:
@@ -175,7 +178,7 @@ class Attempt:
             if channel.is_local:
                 output = PacedLocalChannel(received, room, pace)
                 self._outputs[channel.source.subtask_id, channel.edge.index].append(output)
-                self._paces[channel.source.subtask_id][channel.edge.index].append(pace)
+                self._note_pace(channel, pace)
             else:
                 peers.inputs[channel.channel_id] = received
         else:
@@ -183,7 +186,7 @@ class Attempt:
             output = PacedRemoteChannel(channel.channel_id, codec, sender, room, pace)
             peers.outputs[channel.channel_id] = output
             self._outputs[channel.source.subtask_id, channel.edge.index].append(output)
-            self._paces[channel.source.subtask_id][channel.edge.index].append(pace)
+            self._note_pace(channel, pace)
 
     def _paces_of(self, subtask: Subtask) -> tuple[Pace | FastestPace, ...]:
         """What limits the subtask: each channel on its own, but where records go to whichever has room, these together."""
@@ -192,6 +195,10 @@ class Attempt:
             adaptive = getattr(self.graph.job.edges[index].partitioner, "adaptive", False)
             found += [FastestPace(paces)] if adaptive else paces
         return tuple(found)
+
+    def _note_pace(self, channel: Channel, pace: Pace) -> None:
+        if channel.edge.side_output != LOOP_CONTROL:  # which carries no record that could be slow
+            self._paces[channel.source.subtask_id][channel.edge.index].append(pace)
 
     def _codec(self, edge: JobEdge) -> BatchCodec:
         consumer = self.graph.job.vertices[edge.target].operators[0].operator
@@ -231,7 +238,7 @@ class Attempt:
                     WatermarkReported(self.number, subtask.subtask_id, timestamp)
                 ),
             )
-        return InputTask(
+        task = task_type(subtask.vertex.operators[0].operator)(
             subtask,
             chain,
             all_writers,
@@ -241,6 +248,9 @@ class Attempt:
             self._inputs[subtask.subtask_id],
             exactly_once=settings.exactly_once,
         )
+        if isinstance(task, IterationHeadTask | IterationTailTask):
+            task.connect(self._feedback[task.head_id, subtask.index])
+        return task
 
     # ---- opening
 

@@ -15,6 +15,7 @@ from ...checkpoint.messages import NotifyCheckpointAborted, NotifyCheckpointComp
 from ...core.batch import (
     CheckpointBarrier,
     EndOfInput,
+    LoopProbe,
     RecordBatch,
     StreamElement,
     Watermark,
@@ -29,6 +30,7 @@ from ..graph.execution_graph import Subtask
 from .alignment import BarrierAligner
 from .chain import Chain
 from .pacing import FastestPace, Pace
+from .quiescence import ProbeAligner
 from .watermark_valve import WatermarkValve
 
 _NEVER_MS: Final = 1 << 62
@@ -271,6 +273,7 @@ class InputTask(Task):
         self._two_inputs = chain.entry if isinstance(chain.entry, TwoInputOperator) else None
         self._aligner = BarrierAligner(len(inputs), exactly_once=exactly_once)
         self._valve = WatermarkValve(len(inputs))
+        self._probes = ProbeAligner(len(inputs))
         self._open_inputs = set(range(len(inputs)))
         self._aligning_since_ms = 0
 
@@ -286,7 +289,7 @@ class InputTask(Task):
         if isinstance(element, RecordBatch):
             limit = self._limit()
             if len(element.values) > limit:
-                element, rest = _split(element, limit)
+                element, rest = split_batch(element, limit)
                 channel.put_back(rest)
             if self._two_inputs is not None and self._input_ids[index] == 2:
                 self._process(element, self._two_inputs.process_batch2)
@@ -319,7 +322,10 @@ class InputTask(Task):
                 self._pass_on(self._valve.on_status(index, idle))
             case CheckpointBarrier():
                 self._on_barrier(index, element)
+            case LoopProbe():
+                self._on_probes(self._probes.on_probe(index, element))
             case EndOfInput():
+                self._on_probes(self._probes.on_end(index))
                 self._on_end(index)
             case _:
                 raise ProtocolViolation(f"{element!r} is no control element", where=self.subtask.display_name)
@@ -344,6 +350,20 @@ class InputTask(Task):
             else:
                 self.chain.entry.process_status(element.idle)
 
+    def _on_probes(self, complete: Sequence[LoopProbe]) -> None:
+        for probe in complete:
+            self._on_aligned_probe(probe)
+
+    def _on_aligned_probe(self, probe: LoopProbe) -> None:
+        """It has come on all inputs: it goes on behind everything that they brought."""
+        self.once_drained(lambda: self._send_probe(probe))
+
+    def _send_probe(self, probe: LoopProbe) -> None:
+        for operator in self.chain.operators:
+            operator.flush()
+        for writer in self.writers:
+            writer.broadcast(probe)
+
     def _on_barrier(self, index: int, barrier: CheckpointBarrier) -> None:
         if not self._aligner.aligning:
             self._aligning_since_ms = self._clock.monotonic_ms()
@@ -363,7 +383,8 @@ def _turns(input_ids: Sequence[int]) -> deque[deque[int]]:
     return deque(deque(i for i, of in enumerate(input_ids) if of == input_id) for input_id in inputs)
 
 
-def _split(batch: RecordBatch, size: int) -> tuple[RecordBatch, RecordBatch]:
+def split_batch(batch: RecordBatch, size: int) -> tuple[RecordBatch, RecordBatch]:
+    """The first `size` records, and the others."""
     kind, values, timestamps = type(batch), batch.values, batch.timestamps
     if timestamps is None:
         return kind(values[:size]), kind(values[size:])
