@@ -138,10 +138,10 @@ class StreamExecutionEnvironment:
         return CheckpointConfig(self._set, self._effective)
 
     def set_runtime_mode(self, execution_mode: RuntimeExecutionMode) -> Self:
-        """How jobs run; `STREAMING` is the one mode of this release.
+        """How jobs run: `BATCH` for bounded input, with keyed operators that get one key after the other and give final results
+        alone; `AUTOMATIC` is BATCH if every source of the job is bounded.
 
-        Raises:
-            ConfigurationError: another mode.
+        In BATCH there are no checkpoints: after a failure a job begins again, and sinks commit once, at the end.
         """
         return self._set(options.RUNTIME_MODE, RuntimeExecutionMode(execution_mode).value)
 
@@ -246,6 +246,7 @@ class StreamExecutionEnvironment:
             max_parallelism=configuration.get(options.MAX_PARALLELISM),
             chaining_enabled=configuration.get(options.OPERATOR_CHAINING),
             local_aggregation=configuration.get(options.LOCAL_AGGREGATION),
+            runtime_mode=configuration.get(options.RUNTIME_MODE),
         )
         return self._builder.build(settings)
 

@@ -147,6 +147,15 @@ class Operator:
     def notify_checkpoint_aborted(self, checkpoint_id: int) -> None:
         """The checkpoint will not complete. May be lost."""
 
+    def end_key(self) -> None:
+        """In BATCH mode, on a keyed stream: the key's records have all come, and the next one's follow.
+
+        Fire what waits for this key, as if event time and then processing time had come to their end, without passing a watermark
+        on; then nothing of the key is left. Results may be held back until `flush`.
+        """
+        if self.backend is not None:
+            self.backend.clear()
+
     def finish(self) -> None:
         """The input ended (after the MAX watermark): emit what is left. More barriers may come, no more records."""
 
@@ -207,6 +216,14 @@ class PreAggregatable(Protocol):
 
     def combiner(self) -> OperatorSpec | None:
         """The operator to put before the exchange, or None when this one cannot be combined."""
+
+
+@runtime_checkable
+class HasBatchForm(Protocol):
+    """An operator that is another one in BATCH mode."""
+
+    def in_batch_mode(self) -> OperatorSpec:
+        """The operator to run instead."""
 
 
 @runtime_checkable

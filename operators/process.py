@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..core.batch import MIN_TIMESTAMP, RecordBatch
+from ..core.batch import MAX_TIMESTAMP, MIN_TIMESTAMP, RecordBatch
 from ..core.errors import StateError
 from ..core.types import TypeInformation
 from ..state.keyed import KeyContext
@@ -87,6 +87,7 @@ class _KeyedProcessOperator(Operator):
         self._keys = KeyContext()
         self._watermark = MIN_TIMESTAMP
         self._has_passed_timers = False
+        self._ends_key = False
         self._alarm_ms: int | None = None
 
     def open(self, context: OperatorContext) -> None:
@@ -129,6 +130,15 @@ class _KeyedProcessOperator(Operator):
         self._results.flush()
         self.output.emit_watermark(timestamp)
 
+    def end_key(self) -> None:
+        # As in Flink, timers that these timers register are ignored: they could go on for ever.
+        self._watermark, self._ends_key = MAX_TIMESTAMP, True
+        self._fire(self._event_timers, MAX_TIMESTAMP, TimeDomain.EVENT_TIME)
+        self._fire(self._processing_timers, MAX_TIMESTAMP, TimeDomain.PROCESSING_TIME)
+        self._watermark, self._ends_key = MIN_TIMESTAMP, False
+        self._results.flush()
+        super().end_key()
+
     def _fire_event_timers(self) -> None:
         self._has_passed_timers = False
         self._fire(self._event_timers, self._watermark, TimeDomain.EVENT_TIME)
@@ -155,6 +165,8 @@ class _KeyedProcessOperator(Operator):
 
     def register(self, timestamp: int, *, event_time: bool) -> None:
         """A timer for the current key."""
+        if self._ends_key:
+            return
         if event_time:
             self._event_timers.register(self._keys.current_key, timestamp)
             self._has_passed_timers |= timestamp <= self._watermark

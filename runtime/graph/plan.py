@@ -21,7 +21,8 @@ def explain_job(stream_graph: StreamGraph, job_graph: JobGraph) -> str:
         job_graph_text(job_graph),
         execution_graph_text(build_execution_graph(job_graph)),
     )
-    return f"Job '{stream_graph.settings.name}'\n\n" + "\n\n".join(sections) + "\n"
+    mode = " (BATCH)" if stream_graph.settings.is_batch else ""
+    return f"Job '{stream_graph.settings.name}'{mode}\n\n" + "\n\n".join(sections) + "\n"
 
 
 def stream_graph_text(graph: StreamGraph) -> str:

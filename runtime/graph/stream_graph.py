@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from ...connectors.base import Source
 from ...core.types import TypeInformation
@@ -43,6 +43,9 @@ class Hash:
 
 
 Partitioner: TypeAlias = Forward | Rebalance | Broadcast | Hash
+
+
+RuntimeMode: TypeAlias = Literal["STREAMING", "BATCH", "AUTOMATIC"]
 
 
 class ChainingStrategy(Enum):
@@ -97,13 +100,22 @@ class StreamEdge:
 
 @dataclass(frozen=True, slots=True)
 class JobSettings:
-    """What holds for the whole job."""
+    """What holds for the whole job.
+
+    Attributes:
+        runtime_mode: STREAMING, BATCH, or AUTOMATIC until the pass `resolve_runtime_mode` has run.
+    """
 
     name: str
     parallelism: int = 1
     max_parallelism: int | None = None
     chaining_enabled: bool = True
     local_aggregation: bool = True
+    runtime_mode: RuntimeMode = "STREAMING"
+
+    @property
+    def is_batch(self) -> bool:
+        return self.runtime_mode == "BATCH"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from ...core.ids import JobId
 from ..graph.job_graph import JobGraph
 from .cluster import Cluster
 from .job_master import JobMaster, JobRun
+from .batch_mode import fit_to_mode
 from .job_setup import make_cluster, prepare_run
 from .scheduling import JobFailed, JobFinished, JobStatus
 from .signals import SignalGuard
@@ -71,6 +72,7 @@ def submit(
         CheckpointError: the checkpoint directory cannot be written, or what to restore is damaged or does not fit.
     """
     path = savepoint_path if savepoint_path is not None else configuration.get(options.SAVEPOINT_PATH)
+    configuration, resume = fit_to_mode(job_graph, configuration, resume=resume, savepoint_path=path)
     configuration = fit_to_transactions(job_graph, configuration)
     clock = SystemClock()
     run = prepare_run(

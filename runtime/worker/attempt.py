@@ -12,7 +12,8 @@ from ...checkpoint.storage import CheckpointStorage
 from ...core.clock import Clock
 from ...core.ids import SubtaskId, WorkerId
 from ...core.workdir import remove_tree
-from ...operators.base import Operator, OperatorContext, RuntimeInfo
+from ...core.types import GENERIC
+from ...operators.base import KeyedSpec, Operator, OperatorContext, ProcessingTime, RuntimeInfo
 from ...operators.window import WindowSpec
 from ...state.backend import BackendContext, KeyedStateBackend
 from ...state.backends import create_backend
@@ -27,9 +28,11 @@ from ..graph.execution_graph import Channel, ExecutionGraph, Subtask, build_exec
 from ..graph.job_graph import ChainedOperator, JobEdge
 from ..messages import ClientData, DeployTasks, OperatorRestore, SplitRequested
 from .background import Background
+from .blocking_task import BlockingTask
 from .chain import build_chain
+from .collected_input import CollectedInput, KeyedInput, SortedInput, SpooledInput
 from .pacing import Pace, PacedLocalChannel, PacedRemoteChannel
-from .processing_time import ProcessingTimeService
+from .processing_time import ProcessingTimeService, StandingTime
 from .settings import WorkerSettings
 from .source_task import SourceTask
 from .task import OneInputTask, Task, TaskEvents
@@ -188,6 +191,19 @@ class Attempt:
                 job.settings.name,
                 lambda: services.send(SplitRequested(self.number, subtask.subtask_id)),
             )
+        collected = self._collected_input(subtask)
+        if collected is not None:
+            return BlockingTask(
+                subtask,
+                chain,
+                all_writers,
+                services.events,
+                services.clock,
+                settings.batch_size,
+                self._inputs[subtask.subtask_id],
+                collected,
+                self._counter(subtask),
+            )
         return OneInputTask(
             subtask,
             chain,
@@ -199,16 +215,36 @@ class Attempt:
             exactly_once=settings.exactly_once,
         )
 
+    def _collected_input(self, subtask: Subtask) -> CollectedInput | None:
+        """Where the task collects its whole input before it begins; None: it begins at once."""
+        settings, vertex = self.settings, subtask.vertex
+        if not settings.batch_mode:
+            return None
+        head = vertex.operators[0].operator
+        folder = self._local_dir / f"input-{vertex.index}-{subtask.index}"
+        first, *others = [edge.record_type for edge in self.graph.job.inputs_of(vertex.index)]
+        record_type = first if all(other == first for other in others) else GENERIC
+        if isinstance(head, KeyedSpec):
+            inputs = [KeyedInput(head.key_selector, head.key_type, record_type)]
+            return SortedInput(inputs, memory_bytes=settings.collecting_bytes, folder=folder)
+        if settings.blocking_exchanges:
+            return SpooledInput(record_type, memory_bytes=settings.collecting_bytes, folder=folder)
+        return None
+
+    def _counter(self, subtask: Subtask) -> Callable[[str, int], None]:
+        counters = self.counters[subtask.subtask_id]
+
+        def count(name: str, n: int) -> None:
+            counters[name] += n
+
+        return count
+
     # ---- opening
 
     def _context(
         self, task: Task, description: ChainedOperator, operator: Operator, restore: OperatorRestore
     ) -> OperatorContext:
         services, deploy, subtask = self._services, self._deploy, task.subtask
-        counters = self.counters[subtask.subtask_id]
-
-        def count(name: str, n: int) -> None:
-            counters[name] += n
 
         def send_to_client(checkpoint_id: int | None, origin: str, data: bytes) -> None:
             services.send(ClientData(self.number, description.operator_id, origin, checkpoint_id, data))
@@ -229,11 +265,11 @@ class Attempt:
                 checkpointing=self.settings.checkpointing,
             ),
             output=task.chain.outputs[task.chain.operators.index(operator)],
-            processing_time=services.time,
+            processing_time=self._processing_time(description),
             clock=services.clock,
             restored_lists=restore.snapshot.lists,
             open_backend=lambda: self._open_backend(subtask, description, restore),
-            count=count,
+            count=self._counter(subtask),
             run_in_background=lambda work, handler: services.commits.run(
                 work, lambda done: handler(done.result())
             ),
@@ -241,6 +277,11 @@ class Attempt:
             restored_committables=restore.committables,
             all_committables=restore.all_committables,
         )
+
+    def _processing_time(self, description: ChainedOperator) -> ProcessingTime:
+        """In BATCH mode keyed operators fire their timers after each key, whatever the wall clock says."""
+        keyed_batch = self.settings.batch_mode and isinstance(description.operator, KeyedSpec)
+        return StandingTime(self._services.clock) if keyed_batch else self._services.time
 
     def _open_backend(
         self, subtask: Subtask, description: ChainedOperator, restore: OperatorRestore

@@ -240,7 +240,7 @@ class OneInputTask(Task):
         if isinstance(element, RecordBatch):
             limit = self._limit()
             if len(element.values) > limit:
-                element, rest = _split(element, limit)
+                element, rest = split_batch(element, limit)
                 channel.put_back(rest)
             self._process(element)
         else:
@@ -296,7 +296,8 @@ class OneInputTask(Task):
         super().notify(notification)
 
 
-def _split(batch: RecordBatch, size: int) -> tuple[RecordBatch, RecordBatch]:
+def split_batch(batch: RecordBatch, size: int) -> tuple[RecordBatch, RecordBatch]:
+    """The first `size` records, and the others."""
     kind, values, timestamps = type(batch), batch.values, batch.timestamps
     if timestamps is None:
         return kind(values[:size]), kind(values[size:])
