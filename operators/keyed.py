@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from ..core.types import KeyEncoder, TypeInformation
 from ..core.batch import RecordBatch
+from ..core.types import KeyEncoder, TypeInformation
 from ..state.backend import TableDescriptor
 from .base import FusibleOperator, Operator, OperatorContext, OperatorSpec
 from .codegen import CodeBuilder, Element

@@ -8,8 +8,8 @@ from typing import Final
 
 from ...core.errors import JobDefinitionError
 from ...core.ids import VertexId
-from ...state.key_groups import default_max_parallelism
 from ...operators.base import KeyedSpec
+from ...state.key_groups import default_max_parallelism
 from .job_graph import ChainedOperator, JobEdge, JobGraph, JobVertex
 from .passes import (
     DEFAULT_SLOT_SHARING_GROUP,

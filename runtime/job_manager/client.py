@@ -15,9 +15,9 @@ from ...core.configuration import Configuration, options
 from ...core.errors import JobCancelledError, JobExecutionError
 from ...core.ids import JobId
 from ..graph.job_graph import JobGraph
+from .batch_mode import fit_to_mode
 from .cluster import Cluster
 from .job_master import JobMaster, JobRun
-from .batch_mode import fit_to_mode
 from .job_setup import make_cluster, prepare_run
 from .scheduling import JobFailed, JobFinished, JobStatus
 from .signals import SignalGuard

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 from ...checkpoint.storage import CheckpointStorage
 from ...core.clock import Clock
 from ...core.ids import SubtaskId, WorkerId
-from ...core.workdir import remove_tree
 from ...core.types import GENERIC
+from ...core.workdir import remove_tree
 from ...operators.base import KeyedSpec, Operator, OperatorContext, ProcessingTime, RuntimeInfo
 from ...operators.window import WindowSpec
 from ...state.backend import BackendContext, KeyedStateBackend
@@ -29,7 +29,7 @@ from ..graph.job_graph import ChainedOperator, JobEdge
 from ..messages import ClientData, DeployTasks, OperatorRestore, SplitRequested
 from .background import Background
 from .blocking_task import BlockingTask
-from .chain import build_chain
+from .chain import Chain, build_chain
 from .collected_input import CollectedInput, KeyedInput, SortedInput, SpooledInput
 from .pacing import Pace, PacedLocalChannel, PacedRemoteChannel
 from .processing_time import ProcessingTimeService, StandingTime
@@ -193,17 +193,7 @@ class Attempt:
             )
         collected = self._collected_input(subtask)
         if collected is not None:
-            return BlockingTask(
-                subtask,
-                chain,
-                all_writers,
-                services.events,
-                services.clock,
-                settings.batch_size,
-                self._inputs[subtask.subtask_id],
-                collected,
-                self._counter(subtask),
-            )
+            return self._blocking_task(subtask, chain, all_writers, collected)
         return OneInputTask(
             subtask,
             chain,
@@ -213,6 +203,22 @@ class Attempt:
             settings.batch_size,
             self._inputs[subtask.subtask_id],
             exactly_once=settings.exactly_once,
+        )
+
+    def _blocking_task(
+        self, subtask: Subtask, chain: Chain, writers: Sequence[RecordWriter], collected: CollectedInput
+    ) -> BlockingTask:
+        services = self._services
+        return BlockingTask(
+            subtask,
+            chain,
+            writers,
+            services.events,
+            services.clock,
+            self.settings.batch_size,
+            self._inputs[subtask.subtask_id],
+            collected,
+            self._counter(subtask),
         )
 
     def _collected_input(self, subtask: Subtask) -> CollectedInput | None:

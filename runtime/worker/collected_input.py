@@ -83,7 +83,9 @@ class SortedInput:
         for sorter in self._sorters:
             yield from sorter.compact()
         key: bytes | None = None
-        now, values, times, untimed = 0, [], [], False
+        now, untimed = 0, False
+        values: list[Any] = []
+        times: list[Any] = []
         for index, ((key_bytes, _), value, timestamp) in self._merged():
             if (
                 key_bytes != key
@@ -93,14 +95,16 @@ class SortedInput:
             ):
                 if values:
                     yield Piece(now, RecordBatch(values, None if untimed else times), key_bytes != key)
-                key, now, values, times, untimed = key_bytes, index, [], [], timestamp is None
+                key, now, untimed, values, times = key_bytes, index, timestamp is None, [], []
             values.append(value)
             times.append(timestamp)
         if values:
             yield Piece(now, RecordBatch(values, None if untimed else times), ends_key=True)
 
     def _merged(self) -> Iterator[tuple[int, Entry]]:
-        streams = [zip(repeat(index), sorter.entries(), strict=False) for index, sorter in enumerate(self._sorters)]
+        streams = [
+            zip(repeat(index), sorter.entries(), strict=False) for index, sorter in enumerate(self._sorters)
+        ]
         return streams[0] if len(streams) == 1 else heapq.merge(*streams, key=lambda item: item[1][0])
 
     def close(self) -> None:

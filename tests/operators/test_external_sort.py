@@ -100,6 +100,8 @@ def test_sort_keys_see_the_same_timestamps_before_and_after_the_disk(tmp_path):
     assert drained(sorting) == [("a", None), ("b", 2), ("c", 3)]
 
 
-@pytest.mark.parametrize(("records", "size", "expected"), [(10, 100, 1_024), (10, 10 << 20, 1), (100, 100 << 10, 256)])
+@pytest.mark.parametrize(
+    ("records", "size", "expected"), [(10, 100, 1_024), (10, 10 << 20, 1), (100, 100 << 10, 256)]
+)
 def test_frames_hold_few_large_records_or_many_small_ones(records, size, expected):
     assert records_per_frame(records, size) == expected

@@ -10,7 +10,9 @@ from millstream.core.batch import RecordBatch
 from millstream.core.types import GENERIC, InvalidKeyError, KeyEncoder, Types
 from millstream.runtime.worker.collected_input import KeyedInput, SortedInput, SpooledInput
 
-RECORDS = st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.integers(0, 4), st.integers(0, 1)), max_size=40)
+RECORDS = st.lists(
+    st.tuples(st.sampled_from("abc"), st.none() | st.integers(0, 4), st.integers(0, 1)), max_size=40
+)
 
 
 def key_of(value):
