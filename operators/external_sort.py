@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from ..core.batch import RecordBatch
-from .record_files import RecordCodec, RecordFile, read_frames, records_per_frame
+from .record_files import FRAME_BYTES, RecordCodec, RecordFile, read_frames, records_per_frame
 
 SortKeys: TypeAlias = Callable[[list[Any], Sequence[int | None]], Sequence[Any]]
 """What to sort by, for each of these records with these timestamps (ms, or None)."""
@@ -133,7 +133,9 @@ class ExternalSorter:
         """Write sorted records to a new run; yields after each frame."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"run-{next(self._names)}"
-        size = records_per_frame(self.statistics.records, self.statistics.bytes)
+        # A frame of each run is in memory when runs are merged: together they fit into what the records fitted in.
+        frame_bytes = min(FRAME_BYTES, self._memory_bytes // self._max_merged_runs)
+        size = records_per_frame(self.statistics.records, self.statistics.bytes, frame_bytes)
         with RecordFile(path) as file:
             while part := list(itertools.islice(entries, size)):
                 _, values, timestamps = zip(*part, strict=True)

@@ -21,7 +21,8 @@ _U32: Final = Struct("<I")
 RECORD_OVERHEAD_BYTES: Final = 160
 """What a small record takes in memory beyond its encoded size: a tuple of three, its places in lists and its key were 150 to 170
 bytes on CPython 3.11 (64 bits)."""
-_FRAME_BYTES: Final = 256 * 1024
+FRAME_BYTES: Final = 256 * 1024
+"""A frame is in memory as a whole when it is read and written."""
 _FRAME_RECORDS: Final = 1_024
 
 
@@ -60,9 +61,9 @@ class RecordCodec:
         return self._serializer.loads_batch(frame[4:end]), found
 
 
-def records_per_frame(records: int, size_bytes: int) -> int:
-    """How many records to put into a frame, when so many of them have this size: a frame is held in memory as a whole."""
-    return max(1, min(_FRAME_RECORDS, _FRAME_BYTES * records // max(1, size_bytes)))
+def records_per_frame(records: int, size_bytes: int, frame_bytes: int = FRAME_BYTES) -> int:
+    """How many records to put into a frame of about `frame_bytes`, when so many of them have this size."""
+    return max(1, min(_FRAME_RECORDS, frame_bytes * records // max(1, size_bytes)))
 
 
 class RecordFile:

@@ -149,6 +149,7 @@ class JobMaster:
         deadline = self._scheduler.next_deadline_ms()
         if deadline is not None and deadline <= now_ms:
             self._post(Tick())
+            busy = True  # what it brought about may wait for a worker in this very thread
         return bool(events) or busy
 
     def next_deadline_ms(self) -> int | None:

@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -101,7 +102,29 @@ def test_sort_keys_see_the_same_timestamps_before_and_after_the_disk(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("records", "size", "expected"), [(10, 100, 1_024), (10, 10 << 20, 1), (100, 100 << 10, 256)]
+    ("records", "size", "frame", "expected"),
+    [(10, 100, 1 << 20, 1_024), (10, 10 << 20, 1 << 10, 1), (100, 100 << 10, 64 << 10, 64), (0, 0, 1, 1)],
 )
-def test_frames_hold_few_large_records_or_many_small_ones(records, size, expected):
-    assert records_per_frame(records, size) == expected
+def test_frames_hold_few_large_records_or_many_small_ones(records, size, frame, expected):
+    assert records_per_frame(records, size, frame) == expected
+
+
+def test_a_data_set_many_times_larger_than_the_budget_is_sorted_in_little_more_memory(tmp_path):
+    budget, records = 1 << 20, 20_000  # of a thousand characters each: 20 MB
+    sorting = sorter(tmp_path, budget)
+    tracemalloc.start()
+    try:
+        for start in range(0, records, 50):
+            sorting.add(RecordBatch([(n * 7919 % records, f"{n:1000}") for n in range(start, start + 50)]))
+        for _ in sorting.compact():
+            pass
+        last = -1
+        for key, _, _ in sorting.entries():
+            assert key == last + 1
+            last = key
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert last == records - 1
+    assert peak < 4 * budget  # what is held, the same encoded, and a frame of each run
+    assert sorting.statistics.spilled_bytes > 19 * budget
