@@ -1,5 +1,7 @@
 """Operators that are told when a key ends, as in BATCH mode."""
 
+from typing import ClassVar
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -147,7 +149,7 @@ def test_a_reduce_to_none_gives_nothing_as_in_flink():
 
 
 class Opened(ReduceFunction):
-    events: list = []
+    events: ClassVar[list] = []
 
     def open(self, runtime_context):
         self.events.append(runtime_context.get_index_of_this_subtask())

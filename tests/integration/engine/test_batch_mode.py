@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,7 @@ def test_a_keyed_operator_begins_when_its_input_has_ended_whatever_the_exchanges
     env.execute()
     assert [kind for kind, _ in EVENTS] == ["map"] * 5_000 + ["key"] * 5_000
     keys = [value % 10 for kind, value in EVENTS if kind == "key"]
-    assert sum(left != right for left, right in zip(keys, keys[1:], strict=False)) == 9
+    assert sum(left != right for left, right in pairwise(keys)) == 9
     of_key = [value for kind, value in EVENTS if kind == "key" and value % 10 == 3]
     assert of_key == sorted(of_key)
 
