@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from .cached_data_stream import CachedDataStream as CachedDataStream
     from .checkpoint_config import CheckpointConfig as CheckpointConfig
     from .checkpoint_config import CheckpointingMode as CheckpointingMode
     from .checkpoint_config import ExternalizedCheckpointRetention as ExternalizedCheckpointRetention
@@ -88,6 +89,7 @@ __all__ = [
     "AggregateFunction",
     "AggregatingState",
     "AggregatingStateDescriptor",
+    "CachedDataStream",
     "CheckpointConfig",
     "CheckpointError",
     "CheckpointFailureReason",
@@ -160,6 +162,7 @@ __all__ = [
 ]
 
 _MODULES: Final = {
+    "cached_data_stream": ("CachedDataStream",),
     "checkpoint_config": (
         "CheckpointConfig",
         "CheckpointingMode",

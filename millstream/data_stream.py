@@ -25,6 +25,7 @@ from .runtime.graph.stream_graph import Broadcast, Forward, Partitioner, Rebalan
 from .stream_settings import OperatorSettings
 
 if TYPE_CHECKING:
+    from .cached_data_stream import CachedDataStream
     from .collected import CollectedResults
     from .environment import StreamExecutionEnvironment
     from .keyed_stream import KeyedStream
@@ -206,6 +207,12 @@ class DataStream(OperatorSettings, Generic[T]):
         return DataStream(
             self._environment, [StreamInput(node.node_id, type_info, output_tag.tag_id)], type_info
         )
+
+    def cache(self) -> CachedDataStream[T]:
+        """The same records, which the first job that needs them keeps in local files, for later jobs of this environment to read
+        instead of computing them again. Jobs that use it have to run in BATCH mode.
+        """
+        return self._environment._caches.add(self)
 
     # ---- where they end
 

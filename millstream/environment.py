@@ -27,6 +27,7 @@ from .state_backends import StateBackend
 from .stream_settings import check_parallelism
 
 if TYPE_CHECKING:
+    from .cached_data_stream import Caches
     from .runtime.graph.job_graph import JobGraph
 
 T = TypeVar("T")
@@ -55,6 +56,7 @@ class StreamExecutionEnvironment:
         self._program_configuration = Configuration(configuration)
         self._loaded: tuple[dict[str, str], Configuration] | None = None
         self._builder = StreamGraphBuilder()
+        self._caches_: Caches | None = None
         self._effective()
 
     @staticmethod
@@ -73,7 +75,9 @@ class StreamExecutionEnvironment:
         self.close()
 
     def close(self) -> None:
-        """Nothing is held between jobs; for symmetry with PyFlink."""
+        """Remove the files of cached streams. Jobs that run go on."""
+        if self._caches_ is not None:
+            self._caches_.close()
 
     # ---- settings
 
@@ -239,6 +243,8 @@ class StreamExecutionEnvironment:
 
     def get_stream_graph(self, job_name: str | None = None) -> StreamGraph:
         """The graph of the operators declared since the last job, and of all that is upstream of them."""
+        if self._caches_ is not None:
+            self._caches_.refresh()
         configuration = self._effective()
         settings = JobSettings(
             name=job_name or configuration.get(options.PIPELINE_NAME) or invocation.default_job_name(),
@@ -297,6 +303,14 @@ class StreamExecutionEnvironment:
         self._builder.start_next_job()
         client = submit(job, self._effective(), resume=invoked.resume, savepoint_path=invoked.savepoint_path)
         return job, client
+
+    @property
+    def _caches(self) -> Caches:
+        if self._caches_ is None:
+            from .cached_data_stream import Caches
+
+            self._caches_ = Caches(self, self._builder)
+        return self._caches_
 
     # ---- configuration
 

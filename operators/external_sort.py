@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from ..core.batch import RecordBatch
-from .record_files import FRAME_BYTES, RecordCodec, RecordFile, read_frames, records_per_frame
+from ..core.record_files import FRAME_BYTES, RecordCodec, RecordFile, read_frames, records_per_frame
 
 SortKeys: TypeAlias = Callable[[list[Any], Sequence[int | None]], Sequence[Any]]
 """What to sort by, for each of these records with these timestamps (ms, or None)."""

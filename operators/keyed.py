@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from ..core.batch import RecordBatch
+from ..core.record_files import uniform_batches
 from ..core.types import KeyEncoder, TypeInformation
 from ..state.backend import TableDescriptor
 from .base import FusibleOperator, Operator, OperatorContext, OperatorSpec
 from .codegen import CodeBuilder, Element
-from .record_files import uniform_batches
 from .runtime_context import StatelessRuntimeContext
 from .user_function import UserFunction
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.batch import RecordBatch
-from .record_files import RecordCodec, RecordFile, read_frames, records_per_frame, uniform_batches
+from ..core.record_files import RecordCodec, RecordFile, read_frames, records_per_frame, uniform_batches
 
 
 class Spool:

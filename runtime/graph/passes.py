@@ -9,10 +9,12 @@ from hashlib import sha256
 from typing import Final
 
 from ...connectors.base import Boundedness
+from ...connectors.cache import CacheSource
 from ...core.errors import JobDefinitionError
 from ...operators.base import HasBatchForm, PreAggregatable
+from ...operators.cache import CacheSpec
 from ...state.key_groups import UPPER_BOUND_MAX_PARALLELISM
-from .stream_graph import Forward, Hash, Rebalance, RuntimeMode, StreamEdge, StreamGraph, StreamNode
+from .stream_graph import Forward, Hash, Rebalance, StreamEdge, StreamGraph, StreamNode
 
 DEFAULT_SLOT_SHARING_GROUP: Final = "default"
 
@@ -141,7 +143,7 @@ def resolve_runtime_mode(graph: StreamGraph) -> StreamGraph:
     """AUTOMATIC becomes BATCH if every source of the job is bounded, else STREAMING.
 
     Raises:
-        JobDefinitionError: BATCH was asked for, and a source is unbounded.
+        JobDefinitionError: BATCH was asked for, and a source is unbounded; or a stream is cached, and the mode is STREAMING.
     """
     unbounded = [
         node
@@ -154,9 +156,20 @@ def resolve_runtime_mode(graph: StreamGraph) -> StreamGraph:
             where=describe(unbounded[0]),
             fix="bound the source (a KafkaSource with set_bounded(...)), or use the runtime mode STREAMING or AUTOMATIC",
         )
-    if graph.settings.runtime_mode != "AUTOMATIC":
-        return graph
-    mode: RuntimeMode = "STREAMING" if unbounded else "BATCH"
+    mode = graph.settings.runtime_mode
+    if mode == "AUTOMATIC":
+        mode = "STREAMING" if unbounded else "BATCH"
+    cached = [
+        node
+        for node in graph.nodes
+        if isinstance(node.operator, CacheSpec) or type(node.source) is CacheSource
+    ]
+    if cached and mode == "STREAMING":
+        raise JobDefinitionError(
+            "a job in STREAMING mode uses a cached stream",
+            where=describe(cached[0]),
+            fix="call env.set_runtime_mode(RuntimeExecutionMode.BATCH); every source has to be bounded",
+        )
     return replace(graph, settings=replace(graph.settings, runtime_mode=mode))
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
 from ...core.batch import MIN_TIMESTAMP, RecordBatch
+from ...core.record_files import RecordCodec
 from ...core.types import KeyEncoder, TypeInformation
 from ...operators.external_sort import Entry, ExternalSorter, SortKeys
-from ...operators.record_files import RecordCodec
 from ...operators.spool import Spool
 
 _MAX_CACHED_KEYS: Final = 200_000

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from millstream.core.batch import MIN_TIMESTAMP, RecordBatch
 from millstream.core.errors import RecordSerializationError
+from millstream.core.record_files import RecordCodec, records_per_frame
 from millstream.core.types import GENERIC, Types
 from millstream.operators.external_sort import ExternalSorter
-from millstream.operators.record_files import RecordCodec, records_per_frame
 
 RECORDS = st.lists(st.tuples(st.integers(0, 5), st.text(max_size=8)), max_size=40)
 ANY_BATCHES = st.lists(st.tuples(RECORDS, st.booleans()), max_size=8)

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millstream.core.batch import RecordBatch
+from millstream.core.record_files import RecordCodec
 from millstream.core.types import GENERIC
-from millstream.operators.record_files import RecordCodec
 from millstream.operators.spool import Spool
 
 BATCHES = st.lists(st.tuples(st.lists(st.integers() | st.text(), max_size=20), st.booleans()), max_size=8)

@@ -14,8 +14,8 @@ from pathlib import Path
 from struct import Struct
 from typing import Any, Final, Self
 
-from ..core.batch import MIN_TIMESTAMP, RecordBatch
-from ..core.types import TypeInformation
+from .batch import MIN_TIMESTAMP, RecordBatch
+from .types import TypeInformation
 
 _U32: Final = Struct("<I")
 RECORD_OVERHEAD_BYTES: Final = 160
@@ -23,7 +23,7 @@ RECORD_OVERHEAD_BYTES: Final = 160
 bytes on CPython 3.11 (64 bits)."""
 FRAME_BYTES: Final = 256 * 1024
 """A frame is in memory as a whole when it is read and written."""
-_FRAME_RECORDS: Final = 1_024
+FRAME_RECORDS: Final = 1_024
 
 
 class RecordCodec:
@@ -63,7 +63,7 @@ class RecordCodec:
 
 def records_per_frame(records: int, size_bytes: int, frame_bytes: int = FRAME_BYTES) -> int:
     """How many records to put into a frame of about `frame_bytes`, when so many of them have this size."""
-    return max(1, min(_FRAME_RECORDS, frame_bytes * records // max(1, size_bytes)))
+    return max(1, min(FRAME_RECORDS, frame_bytes * records // max(1, size_bytes)))
 
 
 class RecordFile:
