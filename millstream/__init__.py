@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .operators.functions import KeyedProcessFunction as KeyedProcessFunction
     from .operators.functions import KeySelector as KeySelector
     from .operators.functions import MapFunction as MapFunction
+    from .operators.functions import MapPartitionFunction as MapPartitionFunction
     from .operators.functions import OutputTag as OutputTag
     from .operators.functions import ProcessFunction as ProcessFunction
     from .operators.functions import ProcessWindowFunction as ProcessWindowFunction
@@ -65,6 +66,9 @@ if TYPE_CHECKING:
     from .operators.windowing import TimeWindow as TimeWindow
     from .operators.windowing import TumblingEventTimeWindows as TumblingEventTimeWindows
     from .operators.windowing import WindowAssigner as WindowAssigner
+    from .partition_window import KeyedPartitionWindowedStream as KeyedPartitionWindowedStream
+    from .partition_window import Order as Order
+    from .partition_window import PartitionWindowedStream as PartitionWindowedStream
     from .runtime.job_manager.client import JobClient as JobClient
     from .runtime.job_manager.client import JobExecutionResult as JobExecutionResult
     from .runtime.job_manager.scheduling import JobStatus as JobStatus
@@ -117,16 +121,20 @@ __all__ = [
     "JobExecutionResult",
     "JobStatus",
     "KeySelector",
+    "KeyedPartitionWindowedStream",
     "KeyedProcessFunction",
     "KeyedStream",
     "ListState",
     "ListStateDescriptor",
     "MapFunction",
+    "MapPartitionFunction",
     "MapState",
     "MapStateDescriptor",
     "MillstreamError",
     "MissingDependencyError",
+    "Order",
     "OutputTag",
+    "PartitionWindowedStream",
     "ProcessFunction",
     "ProcessWindowFunction",
     "RecordSerializationError",
@@ -218,6 +226,7 @@ _MODULES: Final = {
         "KeySelector",
         "KeyedProcessFunction",
         "MapFunction",
+        "MapPartitionFunction",
         "OutputTag",
         "ProcessFunction",
         "ProcessWindowFunction",
@@ -237,6 +246,7 @@ _MODULES: Final = {
         "TumblingEventTimeWindows",
         "WindowAssigner",
     ),
+    "partition_window": ("KeyedPartitionWindowedStream", "Order", "PartitionWindowedStream"),
     "runtime.job_manager.client": (
         "JobClient",
         "JobExecutionResult",

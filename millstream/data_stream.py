@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .environment import StreamExecutionEnvironment
     from .keyed_stream import KeyedStream
     from .operators.base import OperatorSpec
+    from .partition_window import PartitionWindowedStream
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -207,6 +208,12 @@ class DataStream(OperatorSettings, Generic[T]):
         return DataStream(
             self._environment, [StreamInput(node.node_id, type_info, output_tag.tag_id)], type_info
         )
+
+    def full_window_partition(self) -> PartitionWindowedStream[T]:
+        """All records of each subtask as one window, which ends with the input."""
+        from .partition_window import PartitionWindowedStream
+
+        return PartitionWindowedStream(self)
 
     def cache(self) -> CachedDataStream[T]:
         """The same records, which the first job that needs them keeps in local files, for later jobs of this environment to read

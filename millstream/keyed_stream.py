@@ -24,6 +24,7 @@ from .runtime.graph.builder import StreamInput
 from .runtime.graph.stream_graph import Hash, StreamNode
 
 if TYPE_CHECKING:
+    from .partition_window import KeyedPartitionWindowedStream
     from .windowed_stream import WindowedStream
 
 T = TypeVar("T")
@@ -119,6 +120,12 @@ class KeyedStream(DataStream[T], Generic[K, T]):
                 fix="write for example window(TumblingEventTimeWindows.of(Duration.of_minutes(1)))",
             )
         return WindowedStream(self, window_assigner)
+
+    def full_window_partition(self) -> KeyedPartitionWindowedStream[T]:
+        """All records of each key as one window, which ends with the input."""
+        from .partition_window import KeyedPartitionWindowedStream
+
+        return KeyedPartitionWindowedStream(self)
 
     def _keyed(self, name: str, function: Any, type_info: TypeInformation[Any]) -> DataStream[Any]:
         from .operators.process import KeyedProcessSpec

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..core.batch import RecordBatch
@@ -80,6 +81,8 @@ class OperatorContext:
             the subtask that collected them, bytes.
         restored_committables: this subtask's share of the restored committables, to be committed before records flow.
         all_committables: those of all subtasks.
+        local_dir: an own folder, to be made by an operator that needs one; it goes with the attempt.
+        collecting_bytes: memory for records that an operator collects; more of them go to `local_dir`.
     """
 
     info: RuntimeInfo
@@ -93,6 +96,8 @@ class OperatorContext:
     send_to_client: Callable[[int | None, str, bytes], None]
     restored_committables: Sequence[bytes] = ()
     all_committables: Sequence[bytes] = ()
+    local_dir: Path = Path()
+    collecting_bytes: int = 128 << 20
 
 
 @dataclass(slots=True)
@@ -155,6 +160,14 @@ class Operator:
         """
         if self.backend is not None:
             self.backend.clear()
+
+    def emit_rest(self) -> bool:
+        """The input ended (after the MAX watermark): emit a piece of what was held back until now; whether more is left.
+
+        Called again while there is room for results, until nothing is left; then an operator that kept the MAX watermark back
+        passes it on. Barriers wait meanwhile.
+        """
+        return False
 
     def finish(self) -> None:
         """The input ended (after the MAX watermark): emit what is left. More barriers may come, no more records."""

@@ -114,6 +114,15 @@ class ExternalSorter:
         held = self._take_held()
         return self._merge([*(self._read(run) for run in self._runs), held]) if self._runs else held
 
+    def frames(self) -> Iterator[bytes]:
+        """All records so far, in no order but that of equal keys, as frames of the codec: what a snapshot stores."""
+        for run in self._runs:
+            yield from read_frames(run)
+        values, timestamps = self._values, self._timestamps
+        size = records_per_frame(len(values), self._held_bytes)
+        for start in range(0, len(values), size):
+            yield self._codec.encode(values[start : start + size], timestamps[start : start + size])
+
     def _merge(self, sources: Sequence[Iterator[Entry]]) -> Iterator[Entry]:
         return heapq.merge(*sources, key=_key, reverse=self._descending)
 

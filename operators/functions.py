@@ -5,7 +5,7 @@ has one method. An instance is copied to every subtask, so what `open` sets up b
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -324,6 +324,14 @@ class ProcessWindowFunction(Function, ABC, Generic[IN, OUT, K]):
         self, key: K, context: ProcessWindowFunction.Context, elements: Sequence[IN]
     ) -> Iterable[OUT | tuple[OutputTag[Any], Any]] | None:
         """Results, yielded or returned; a pair `(tag, value)` goes to a side output. Called once per firing."""
+
+
+class MapPartitionFunction(Function, ABC, Generic[IN, OUT]):
+    """Any number of results from all records of a partition."""
+
+    @abstractmethod
+    def map_partition(self, values: Iterator[IN]) -> Iterable[OUT] | None:
+        """Results, yielded or returned. Called once, when the input has ended; `values` can be gone through once."""
 
 
 class WindowFunction(Function, ABC, Generic[IN, OUT, K]):

@@ -71,6 +71,14 @@ class Spool:
         for batch in uniform_batches(*self._codec.decode(frame)):
             self.add(batch)
 
+    def clear(self) -> None:
+        """Forget all records."""
+        self.close()
+        if self._file is not None:
+            self._path.unlink()
+        self._file, self.records, self._held_bytes = None, 0, 0
+        self._values, self._timestamps = [], []
+
     def close(self) -> None:
         """Close the file. Idempotent."""
         if self._file is not None:

@@ -88,6 +88,7 @@ class OperatorHarness:
         cache_entries: bound of the RocksDB backend's write-back cache.
         directory: an empty folder to work in; a temporary one by default.
         checkpointing: whether the job takes checkpoints.
+        collecting_bytes: memory for records that the operator collects.
 
     Attributes:
         counters: by name, as the operator counted.
@@ -106,6 +107,7 @@ class OperatorHarness:
         cache_entries: int = 100_000,
         directory: Path | None = None,
         checkpointing: bool = True,
+        collecting_bytes: int = 128 << 20,
         _restored: Sequence[OperatorSnapshot] = (),
         _before: OperatorHarness | None = None,
     ) -> None:
@@ -119,6 +121,7 @@ class OperatorHarness:
         self._parallelism = parallelism
         self._cache_entries = cache_entries
         self._checkpointing = checkpointing
+        self._collecting_bytes = collecting_bytes
         self._restored_id = None if _before is None else self.checkpoint_id
         self._folder: _Folder = _Folder(directory) if _before is None else _before._folder
         self._attempt: int = 0 if _before is None else _before._attempt + 1
@@ -222,6 +225,9 @@ class OperatorHarness:
         """The MAX watermark, then the end."""
         self.watermark(MAX_TIMESTAMP)
         for operator in self.operators:
+            while operator.emit_rest():
+                pass
+        for operator in self.operators:
             operator.finish()
 
     # ---- checkpoints
@@ -272,6 +278,7 @@ class OperatorHarness:
             parallelism=parallelism or self._parallelism,
             cache_entries=self._cache_entries,
             checkpointing=self._checkpointing,
+            collecting_bytes=self._collecting_bytes,
             _restored=snapshots,
             _before=self,
         )
@@ -337,6 +344,8 @@ class OperatorHarness:
             send_to_client=send_to_client,
             restored_committables=share.lists.get(COMMITTABLES_STATE, ()),
             all_committables=whole.get(COMMITTABLES_STATE, ()),
+            local_dir=self._folder.path / f"attempt-{self._attempt}" / f"{subtask}-files",
+            collecting_bytes=self._collecting_bytes,
         )
 
     def _open_backend(self, subtask: int, share: OperatorSnapshot) -> KeyedStateBackend:

@@ -282,6 +282,8 @@ class Attempt:
             send_to_client=send_to_client,
             restored_committables=restore.committables,
             all_committables=restore.all_committables,
+            local_dir=self._local_dir / f"{description.operator_id}-{subtask.index}-files",
+            collecting_bytes=self.settings.collecting_bytes,
         )
 
     def _processing_time(self, description: ChainedOperator) -> ProcessingTime:

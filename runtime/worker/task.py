@@ -80,6 +80,7 @@ class Task(ABC):
         self.paces: Sequence[Pace] = ()
         self.records_in = 0
         self.ended = False
+        self._ending = False  # the input has ended, and operators have results left
         self.retry_at_ms: int | None = None
         self.watermark: int | None = None
         self._events = events
@@ -96,6 +97,9 @@ class Task(ABC):
         if self._blocked_since_ms is not None:
             self._note_blocked()
             self._blocked_since_ms = None
+        if self._ending:
+            self._emit_rest()
+            return True
         return self._take_input()
 
     def _note_blocked(self) -> None:
@@ -153,7 +157,16 @@ class Task(ABC):
             writer.flush()
 
     def end_input(self) -> None:
-        """All input has been processed and the MAX watermark passed on."""
+        """All input has been processed and the MAX watermark passed on; the end follows when operators have nothing left."""
+        self._ending = True
+        self._emit_rest()
+
+    def _emit_rest(self) -> None:
+        """A piece of what operators held back, so that it does not pile up in the channels; after the last one the end."""
+        for operator in self.chain.operators:  # upstream before downstream
+            if operator.emit_rest():
+                return
+        self._ending = False
         for operator in self.chain.operators:
             operator.finish()
         for writer in self.writers:
