@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ...operators.base import KeyedSpec
 from .execution_graph import ExecutionGraph, build_execution_graph
 from .job_graph import ChainedOperator, JobEdge, JobGraph, JobVertex
 from .stream_graph import StreamEdge, StreamGraph, StreamNode
@@ -83,7 +84,9 @@ def _operator_text(vertex: JobVertex, operator: ChainedOperator) -> str:
 
 def _exchange_text(graph: JobGraph, edge: JobEdge) -> str:
     operator = graph.vertices[edge.source].operators[edge.source_operator]
-    return f"{edge.source} ({operator.name}) {edge.partitioner.name}{_side_text(edge.side_output)}"
+    consumer = graph.vertices[edge.target].operators[0].operator
+    is_sorted = ", sorted by key" if graph.settings.is_batch and isinstance(consumer, KeyedSpec) else ""
+    return f"{edge.source} ({operator.name}) {edge.partitioner.name}{_side_text(edge.side_output)}{is_sorted}"
 
 
 def execution_graph_text(graph: ExecutionGraph) -> str:
@@ -100,9 +103,11 @@ def execution_graph_text(graph: ExecutionGraph) -> str:
 
 
 def stream_graph_json(graph: StreamGraph) -> str:
-    """The StreamGraph as `{"nodes": [...]}` with Flink's fields."""
+    """The StreamGraph as `{"nodes": [...]}` with Flink's fields; in BATCH mode it says so, too."""
     numbers = {node.node_id: number for number, node in enumerate(graph.nodes, 1)}
-    return json.dumps({"nodes": [_node_json(graph, node, numbers) for node in graph.nodes]}, indent=2)
+    plan: dict[str, Any] = {"runtimeMode": "BATCH"} if graph.settings.is_batch else {}
+    plan["nodes"] = [_node_json(graph, node, numbers) for node in graph.nodes]
+    return json.dumps(plan, indent=2)
 
 
 def _node_json(graph: StreamGraph, node: StreamNode, numbers: dict[int, int]) -> dict[str, Any]:

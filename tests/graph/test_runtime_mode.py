@@ -6,8 +6,8 @@ from millstream.core.errors import JobDefinitionError
 from millstream.core.types import GENERIC, Types
 from millstream.operators.keyed import ReduceByKeySpec, ReduceSpec
 from millstream.operators.process import KeyedProcessSpec
-from millstream.runtime.graph.compiler import compile_job, run_passes
-from millstream.runtime.graph.plan import explain_job
+from millstream.runtime.graph.compiler import compile_job, run_passes, to_job_graph
+from millstream.runtime.graph.plan import explain_job, stream_graph_json
 from millstream.runtime.graph.stream_graph import Forward, Hash
 from tests.graph.graphs import Program, identity
 
@@ -86,6 +86,14 @@ def test_a_keyed_operator_in_batch_mode_heads_its_chain_even_behind_a_forward_ed
     assert chains == [2, 1]
 
 
-def test_the_plan_shows_the_mode():
-    graph = run_passes(program(CollectionSource(()), runtime_mode="AUTOMATIC").build())
-    assert explain_job(graph, compile_job(graph)).startswith("Job 'test' (BATCH)\n")
+def test_the_plan_shows_the_mode_and_which_inputs_are_sorted():
+    streaming, batch = (
+        run_passes(keyed(REDUCE, Hash(identity, Types.STRING()), runtime_mode=mode))
+        for mode in ("STREAMING", "AUTOMATIC")
+    )
+    text = explain_job(batch, to_job_graph(batch))
+    assert text.startswith("Job 'test' (BATCH)\n")
+    assert "0 (map) HASH, sorted by key\n" in text
+    assert '"runtimeMode": "BATCH"' in stream_graph_json(batch)
+    assert "BATCH" not in stream_graph_json(streaming)
+    assert "BATCH" not in explain_job(streaming, to_job_graph(streaming))

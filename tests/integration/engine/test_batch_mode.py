@@ -16,6 +16,7 @@ from millstream import (
     Duration,
     JobDefinitionError,
     KeyedProcessFunction,
+    ProcessFunction,
     RuntimeExecutionMode,
     SlidingEventTimeWindows,
     StreamExecutionEnvironment,
@@ -164,6 +165,20 @@ def test_a_keyed_operator_begins_when_its_input_has_ended_whatever_the_exchanges
     assert sum(left != right for left, right in pairwise(keys)) == 9
     of_key = [value for kind, value in EVENTS if kind == "key" and value % 10 == 3]
     assert of_key == sorted(of_key)
+
+
+class Watermarks(ProcessFunction[Any, Any]):
+    def process_element(self, value: Any, ctx: ProcessFunction.Context) -> Any:
+        yield ctx.timestamp(), ctx.timer_service().current_watermark()
+
+
+def test_watermark_generators_emit_nothing_before_the_end(workshop: Workshop) -> None:
+    strategy = WatermarkStrategy.for_monotonous_timestamps().with_timestamp_assigner(lambda n, _: n)
+    env = environment(workshop, 1, pipeline_auto__watermark__interval="1 ms")
+    numbers = env.from_sequence(1, 30_000).assign_timestamps_and_watermarks(strategy)
+    found = list(numbers.process(Watermarks()).execute_and_collect())
+    assert [timestamp for timestamp, _ in found] == list(range(1, 30_001))
+    assert {watermark for _, watermark in found} == {-(2**63)}
 
 
 @pytest.mark.parametrize("parallelism", PARALLELISMS)
