@@ -221,6 +221,11 @@ class OperatorHarness:
         for operator in self.operators:
             operator.flush()
 
+    def end_key(self) -> None:
+        """In BATCH mode: the records of the key at hand have all come. The caller feeds one key after the other."""
+        for operator in self.operators:
+            operator.end_key()
+
     def end_input(self) -> None:
         """The MAX watermark, then the end."""
         self.watermark(MAX_TIMESTAMP)

@@ -31,9 +31,6 @@ class Harness(OperatorHarness):
     def key(self, values, timestamps=None):
         self.process(RecordBatch(values, timestamps))
         self.end_key()
-
-    def end_key(self):
-        self.operators[0].end_key()
         assert self.state_entries() == 0
 
 
