@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from .all_windowed_stream import AllWindowedStream as AllWindowedStream
     from .async_data_stream import AsyncDataStream as AsyncDataStream
+    from .cached_data_stream import CachedDataStream as CachedDataStream
     from .checkpoint_config import CheckpointConfig as CheckpointConfig
     from .checkpoint_config import CheckpointingMode as CheckpointingMode
     from .checkpoint_config import ExternalizedCheckpointRetention as ExternalizedCheckpointRetention
@@ -107,6 +108,7 @@ if TYPE_CHECKING:
     from .operators.functions import KeyedProcessFunction as KeyedProcessFunction
     from .operators.functions import KeySelector as KeySelector
     from .operators.functions import MapFunction as MapFunction
+    from .operators.functions import MapPartitionFunction as MapPartitionFunction
     from .operators.functions import OutputTag as OutputTag
     from .operators.functions import Partitioner as Partitioner
     from .operators.functions import ProcessFunction as ProcessFunction
@@ -165,6 +167,9 @@ if TYPE_CHECKING:
     from .operators.windowing import TumblingProcessingTimeWindows as TumblingProcessingTimeWindows
     from .operators.windowing import WindowAssigner as WindowAssigner
     from .operators.windowing import WindowStagger as WindowStagger
+    from .partition_window import KeyedPartitionWindowedStream as KeyedPartitionWindowedStream
+    from .partition_window import Order as Order
+    from .partition_window import PartitionWindowedStream as PartitionWindowedStream
     from .runtime.job_manager.client import JobClient as JobClient
     from .runtime.job_manager.client import JobExecutionResult as JobExecutionResult
     from .runtime.job_manager.scheduling import JobStatus as JobStatus
@@ -207,6 +212,7 @@ __all__ = [
     "BroadcastProcessFunction",
     "BroadcastState",
     "BroadcastStream",
+    "CachedDataStream",
     "CheckpointConfig",
     "CheckpointError",
     "CheckpointFailureReason",
@@ -281,6 +287,7 @@ __all__ = [
     "KeySelector",
     "KeyedBroadcastProcessFunction",
     "KeyedCoProcessFunction",
+    "KeyedPartitionWindowedStream",
     "KeyedProcessFunction",
     "KeyedStateFunction",
     "KeyedStateStore",
@@ -292,6 +299,7 @@ __all__ = [
     "LongMaximum",
     "LongMinimum",
     "MapFunction",
+    "MapPartitionFunction",
     "MapState",
     "MapStateDescriptor",
     "MemorySize",
@@ -303,7 +311,9 @@ __all__ = [
     "NeverTrigger",
     "OperatorListState",
     "OperatorStateStore",
+    "Order",
     "OutputTag",
+    "PartitionWindowedStream",
     "Partitioner",
     "ProcessAllWindowFunction",
     "ProcessFunction",
@@ -368,6 +378,7 @@ __all__ = [
 _MODULES: Final = {
     "all_windowed_stream": ("AllWindowedStream",),
     "async_data_stream": ("AsyncDataStream",),
+    "cached_data_stream": ("CachedDataStream",),
     "checkpoint_config": (
         "CheckpointConfig",
         "CheckpointingMode",
@@ -504,6 +515,7 @@ _MODULES: Final = {
         "KeySelector",
         "KeyedProcessFunction",
         "MapFunction",
+        "MapPartitionFunction",
         "OutputTag",
         "Partitioner",
         "ProcessFunction",
@@ -582,6 +594,11 @@ _MODULES: Final = {
         "TumblingProcessingTimeWindows",
         "WindowAssigner",
         "WindowStagger",
+    ),
+    "partition_window": (
+        "KeyedPartitionWindowedStream",
+        "Order",
+        "PartitionWindowedStream",
     ),
     "runtime.job_manager.client": (
         "JobClient",

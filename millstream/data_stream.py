@@ -38,6 +38,7 @@ from .stream_settings import OperatorSettings
 
 if TYPE_CHECKING:
     from .all_windowed_stream import AllWindowedStream
+    from .cached_data_stream import CachedDataStream
     from .collected import CollectedResults
     from .connected_streams import BroadcastConnectedStream, BroadcastStream, ConnectedStreams
     from .core.time import TimeLike
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from .operators.sink_functions import SinkFunction, TwoPhaseCommitSinkFunction
     from .operators.window_types import GlobalWindow, W
     from .operators.windowing import WindowAssigner
+    from .partition_window import PartitionWindowedStream
     from .state.descriptors import MapStateDescriptor
 
 T = TypeVar("T")
@@ -378,6 +380,18 @@ class DataStream(OperatorSettings, Generic[T]):
         return DataStream(
             self._environment, [StreamInput(node.node_id, type_info, output_tag.tag_id)], type_info
         )
+
+    def full_window_partition(self) -> PartitionWindowedStream[T]:
+        """All records of each subtask as one window, which ends with the input."""
+        from .partition_window import PartitionWindowedStream
+
+        return PartitionWindowedStream(self)
+
+    def cache(self) -> CachedDataStream[T]:
+        """The same records, which the first job that needs them keeps in local files, for later jobs of this environment to read
+        instead of computing them again. Jobs that use it have to run in BATCH mode.
+        """
+        return self._environment._caches.add(self)
 
     # ---- where they end
 

@@ -30,6 +30,7 @@ from .state_backends import StateBackend
 from .stream_settings import check_buffer_timeout, check_parallelism
 
 if TYPE_CHECKING:
+    from .cached_data_stream import Caches
     from .runtime.graph.job_graph import JobGraph
 
 T = TypeVar("T")
@@ -59,6 +60,7 @@ class StreamExecutionEnvironment:
         self._loaded: tuple[dict[str, str], Configuration] | None = None
         self._builder = StreamGraphBuilder()
         self._slot_sharing_groups: dict[str, SlotSharingGroup] = {}
+        self._caches_: Caches | None = None
         self._effective()
 
     @staticmethod
@@ -77,7 +79,9 @@ class StreamExecutionEnvironment:
         self.close()
 
     def close(self) -> None:
-        """Nothing is held between jobs; for symmetry with PyFlink."""
+        """Remove the files of cached streams. Jobs that run go on."""
+        if self._caches_ is not None:
+            self._caches_.close()
 
     # ---- settings
 
@@ -160,10 +164,10 @@ class StreamExecutionEnvironment:
         return self
 
     def set_runtime_mode(self, execution_mode: RuntimeExecutionMode) -> Self:
-        """How jobs run; `STREAMING` is the one mode of this release.
+        """How jobs run: `BATCH` for bounded input, with keyed operators that get one key after the other and give final results
+        alone; `AUTOMATIC` is BATCH if every source of the job is bounded.
 
-        Raises:
-            ConfigurationError: another mode.
+        In BATCH there are no checkpoints: after a failure a job begins again, and sinks commit once, at the end.
         """
         return self._set(options.RUNTIME_MODE, RuntimeExecutionMode(execution_mode).value)
 
@@ -274,6 +278,8 @@ class StreamExecutionEnvironment:
 
     def get_stream_graph(self, job_name: str | None = None) -> StreamGraph:
         """The graph of the operators declared since the last job, and of all that is upstream of them."""
+        if self._caches_ is not None:
+            self._caches_.refresh()
         configuration = self._effective()
         settings = JobSettings(
             name=job_name or configuration.get(options.PIPELINE_NAME) or invocation.default_job_name(),
@@ -282,6 +288,7 @@ class StreamExecutionEnvironment:
             chaining_enabled=configuration.get(options.OPERATOR_CHAINING),
             local_aggregation=configuration.get(options.LOCAL_AGGREGATION),
             adaptive_partitioner=configuration.get(options.ADAPTIVE_PARTITIONER),
+            runtime_mode=configuration.get(options.RUNTIME_MODE),
         )
         return self._builder.build(settings)
 
@@ -333,6 +340,14 @@ class StreamExecutionEnvironment:
         self._builder.start_next_job()
         client = submit(job, self._effective(), resume=invoked.resume, savepoint_path=invoked.savepoint_path)
         return job, client
+
+    @property
+    def _caches(self) -> Caches:
+        if self._caches_ is None:
+            from .cached_data_stream import Caches
+
+            self._caches_ = Caches(self, self._builder)
+        return self._caches_
 
     # ---- configuration
 

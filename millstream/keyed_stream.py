@@ -28,6 +28,7 @@ from .runtime.graph.stream_graph import Hash, Partitioner, StreamNode
 if TYPE_CHECKING:
     from .interval_join import IntervalJoin
     from .operators.window_types import W
+    from .partition_window import KeyedPartitionWindowedStream
     from .windowed_stream import WindowedStream
 
 T = TypeVar("T")
@@ -163,10 +164,9 @@ class KeyedStream(DataStream[T], Generic[K, T]):
         """
         plain = with_plain_results(func, "process_element", 2)
         check_function(plain, "process_element", "process()", 2)
-        from .operators.process import KeyedProcessSpec
-
-        spec = KeyedProcessSpec(self._key_selector, self._key_type, plain)
-        return self._then("KeyedProcess", spec, result_type(func, "process_element", output_type, many=True))
+        return self._keyed(
+            "KeyedProcess", plain, result_type(func, "process_element", output_type, many=True)
+        )
 
     def window(self, window_assigner: WindowAssigner[T, W]) -> WindowedStream[K, T, W]:
         """The records of each key grouped into windows.
@@ -177,6 +177,12 @@ class KeyedStream(DataStream[T], Generic[K, T]):
         from .windowed_stream import WindowedStream
 
         return WindowedStream(self, window_assigner)
+
+    def full_window_partition(self) -> KeyedPartitionWindowedStream[T]:
+        """All records of each key as one window, which ends with the input."""
+        from .partition_window import KeyedPartitionWindowedStream
+
+        return KeyedPartitionWindowedStream(self)
 
     def interval_join(self, other_stream: KeyedStream[K, R]) -> IntervalJoin[K, T, R]:
         """Join records with equal keys that are close in event time: `a.interval_join(b).between(-1000, 1000).process(...)`.
@@ -207,6 +213,11 @@ class KeyedStream(DataStream[T], Generic[K, T]):
         from .windowed_stream import WindowedStream
 
         return count_windows(WindowedStream(self, GlobalWindows.create()), size, slide)
+
+    def _keyed(self, name: str, function: Any, type_info: TypeInformation[Any]) -> DataStream[Any]:
+        from .operators.process import KeyedProcessSpec
+
+        return self._then(name, KeyedProcessSpec(self._key_selector, self._key_type, function), type_info)
 
     def _partitioned(self, partitioner: Partitioner) -> NoReturn:
         raise definition_error(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..core.batch import RecordBatch
@@ -88,6 +89,8 @@ class OperatorContext:
             the subtask that collected them, bytes.
         restored_committables: this subtask's share of the restored committables, to be committed before records flow.
         all_committables: those of all subtasks.
+        local_dir: an own folder, to be made by an operator that needs one; it goes with the attempt.
+        collecting_bytes: memory for records that an operator collects; more of them go to `local_dir`.
     """
 
     info: RuntimeInfo
@@ -103,6 +106,8 @@ class OperatorContext:
     restored_committables: Sequence[bytes] = ()
     all_committables: Sequence[bytes] = ()
     operator_state: OperatorStateStore = field(default_factory=lambda: OperatorStateStore({}))
+    local_dir: Path = Path()
+    collecting_bytes: int = 128 << 20
 
 
 @dataclass(slots=True)
@@ -159,6 +164,23 @@ class Operator:
 
     def notify_checkpoint_aborted(self, checkpoint_id: int) -> None:
         """The checkpoint will not complete. May be lost."""
+
+    def end_key(self) -> None:
+        """In BATCH mode, on a keyed stream: the key's records have all come, and the next one's follow.
+
+        Fire what waits for this key, as if event time and then processing time had come to their end, without passing a watermark
+        on; then nothing of the key is left. Results may be held back until `flush`.
+        """
+        if self.backend is not None:
+            self.backend.clear()
+
+    def emit_rest(self) -> bool:
+        """The input ended (after the MAX watermark): emit a piece of what was held back until now; whether more is left.
+
+        Called again while there is room for results, until nothing is left; then an operator that kept the MAX watermark back
+        passes it on. Barriers wait meanwhile.
+        """
+        return False
 
     def finish(self) -> None:
         """The input ended (after the MAX watermark): emit what is left. More barriers may come, no more records."""
@@ -256,6 +278,14 @@ class PreAggregatable(Protocol):
 
 
 @runtime_checkable
+class HasBatchForm(Protocol):
+    """An operator that is another one in BATCH mode."""
+
+    def in_batch_mode(self) -> OperatorSpec:
+        """The operator to run instead."""
+
+
+@runtime_checkable
 class KeyedSpec(Protocol):
     """An operator on keyed state: its input must be partitioned by exactly this selector."""
 
@@ -280,6 +310,11 @@ class BroadcastSpec(Protocol):
 
     @property
     def broadcast_states(self) -> Sequence[MapStateDescriptor[Any, Any]]: ...
+
+
+def is_sorted_input(spec: OperatorSpec, input_id: int) -> bool:
+    """Whether an operator gets this input (1 or 2) grouped by key in BATCH mode: keyed inputs are, broadcast ones are not."""
+    return isinstance(spec, KeyedTwoInputSpec) or (isinstance(spec, KeyedSpec) and input_id == 1)
 
 
 def take_snapshot(operator: Operator, checkpoint_id: int) -> OperatorSnapshotParts | None:

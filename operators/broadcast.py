@@ -150,6 +150,11 @@ class _KeyedBroadcastOperator(TwoInputOperator):
         self._results.flush()
         self.output.emit_watermark(timestamp)
 
+    def end_key(self) -> None:
+        self._timers.end_key()
+        self._results.flush()
+        super().end_key()
+
     def _on_timer(self, timestamp: int, domain: str) -> None:
         self._reading.domain = domain
         self._reading.record_timestamp = timestamp

@@ -5,7 +5,7 @@ has one method. An instance is copied to every subtask, so what `open` sets up b
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -449,6 +449,14 @@ class ProcessWindowFunction(OfAnyWindow, Function, ABC, Generic[IN, OUT, K, W]):
     def clear(self, context: ProcessWindowFunction.Context[W]) -> None:
         """The window of this key is over, allowed lateness included: delete its `window_state`. Called once, after its last
         firing; nothing to do by default."""
+
+
+class MapPartitionFunction(Function, ABC, Generic[IN, OUT]):
+    """Any number of results from all records of a partition."""
+
+    @abstractmethod
+    def map_partition(self, values: Iterator[IN]) -> Iterable[OUT] | None:
+        """Results, yielded or returned. Called once, when the input has ended; `values` can be gone through once."""
 
 
 class WindowFunction(OfAnyWindow, Function, ABC, Generic[IN, OUT, K, W]):

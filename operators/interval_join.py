@@ -194,6 +194,11 @@ class _IntervalJoinOperator(TwoInputOperator):
         self._right.clean_up(self._watermark)
         self.output.emit_watermark(timestamp)
 
+    def end_key(self) -> None:
+        self._left.clean_up(MAX_TIMESTAMP)
+        self._right.clean_up(MAX_TIMESTAMP)
+        super().end_key()
+
     def close(self) -> None:
         self._function.close()
         super().close()

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
+from ..core.batch import RecordBatch
+from ..core.record_files import uniform_batches
 from ..core.types import KeyEncoder, TypeInformation
 from ..state.backend import TableDescriptor
-from .base import FusibleOperator, Operator, OperatorContext
+from .base import FusibleOperator, Operator, OperatorContext, OperatorSpec
 from .codegen import CodeBuilder, Element
 from .runtime_context import StatelessRuntimeContext
 from .user_function import UserFunction
+
+_FULL: Final = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,25 @@ class ReduceSpec:
 
     def create(self) -> Operator:
         return _ReduceOperator(self)
+
+    def in_batch_mode(self) -> OperatorSpec:
+        return ReduceByKeySpec(self.key_selector, self.key_type, self.function)
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceByKeySpec:
+    """The same in BATCH mode: the last result of each key alone, with the time of the key's last record."""
+
+    key_selector: Callable[[Any], Any]
+    key_type: TypeInformation[Any]
+    function: Any
+    kind: ClassVar[str] = "Reduce"
+
+    def user_functions(self) -> Sequence[Any]:
+        return (self.key_selector, self.function)
+
+    def create(self) -> Operator:
+        return _ReduceByKeyOperator(UserFunction(self.function, "reduce"))
 
 
 class _ReduceOperator(FusibleOperator):
@@ -65,6 +88,52 @@ class _ReduceOperator(FusibleOperator):
         code.line("else:")
         code.line(f"    {state}[{key}] = {result}")
         return Element(result, element.timestamp)
+
+    def close(self) -> None:
+        self._function.close()
+        super().close()
+
+
+class _ReduceByKeyOperator(Operator):
+    """Its input comes key by key, so it holds one value."""
+
+    def __init__(self, function: UserFunction) -> None:
+        self._function = function
+        self._last: Any = None  # as in Flink, None is the unset value
+        self._timestamp: int | None = None
+        self._results: list[Any] = []
+        self._timestamps: list[int | None] = []
+
+    def open(self, context: OperatorContext) -> None:
+        super().open(context)
+        self._function.open(StatelessRuntimeContext(context.info))
+
+    def process_batch(self, batch: RecordBatch) -> None:
+        last, reduce = self._last, self._function.call
+        for value in batch.values:
+            last = value if last is None else reduce(last, value)
+        self._last = last
+        self._timestamp = None if batch.timestamps is None else batch.timestamps[-1]
+
+    def end_key(self) -> None:
+        if self._last is not None:
+            self._results.append(self._last)
+            self._timestamps.append(self._timestamp)
+            self._last = None
+            if len(self._results) >= _FULL:
+                self.flush()
+        super().end_key()
+
+    def flush(self) -> None:
+        results, timestamps = self._results, self._timestamps
+        if results:
+            self._results, self._timestamps = [], []
+            for batch in uniform_batches(results, timestamps):
+                self.output.emit(batch)
+
+    def process_watermark(self, timestamp: int) -> None:
+        self.flush()
+        self.output.emit_watermark(timestamp)
 
     def close(self) -> None:
         self._function.close()

@@ -117,6 +117,11 @@ class _KeyedProcessOperator(Operator):
         self._results.flush()
         self.output.emit_watermark(timestamp)
 
+    def end_key(self) -> None:
+        self._timers.end_key()
+        self._results.flush()
+        super().end_key()
+
     def _on_timer(self, timestamp: int, domain: str) -> None:
         context = self._context
         context.domain = domain

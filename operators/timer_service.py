@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..core.batch import MIN_TIMESTAMP
+from ..core.batch import MAX_TIMESTAMP, MIN_TIMESTAMP
 from ..core.errors import StateError
 from ..core.types import TypeInformation
 from ..state.backend import KeyedStateBackend
@@ -50,6 +50,7 @@ class KeyedTimerService(TimerService):
         self._on_timer = on_timer
         self._after_alarm = after_alarm
         self._alarm_ms: int | None = None
+        self._ends_key = False
 
     def set_alarm(self) -> None:
         """Have the loop call back when the next processing-time timer is due; also once at the end of `open`."""
@@ -62,6 +63,16 @@ class KeyedTimerService(TimerService):
         """Event time advanced: fire what is due. It never goes back, although after a restore it starts anew."""
         self.watermark = max(self.watermark, timestamp)
         self.fire_passed()
+
+    def end_key(self) -> None:
+        """In BATCH mode: fire all timers, which are those of the one key there is, first in event time and then in processing time.
+
+        As in Flink, timers that these register are ignored: they could go on for ever.
+        """
+        self.watermark, self._ends_key = MAX_TIMESTAMP, True
+        self._fire(self._event_timers, MAX_TIMESTAMP, TimeDomain.EVENT_TIME)
+        self._fire(self._processing_timers, MAX_TIMESTAMP, TimeDomain.PROCESSING_TIME)
+        self.watermark, self._ends_key = MIN_TIMESTAMP, False
 
     def fire_passed(self) -> None:
         """Fire the event-time timers that the watermark has passed."""
@@ -90,10 +101,14 @@ class KeyedTimerService(TimerService):
         return self.watermark
 
     def register_event_time_timer(self, timestamp: int) -> None:
+        if self._ends_key:
+            return
         self._event_timers.register(self._keys.current_key, timestamp)
         self.has_passed |= timestamp <= self.watermark
 
     def register_processing_time_timer(self, timestamp: int) -> None:
+        if self._ends_key:
+            return
         self._processing_timers.register(self._keys.current_key, timestamp)
         self.set_alarm()
 

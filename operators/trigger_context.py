@@ -46,6 +46,7 @@ class WindowTriggerContext(Trigger.OnMergeContext):
         self._time = time
         self._watermark = watermark
         self._timer_set = timer_set
+        self.ends_key = False  # in BATCH mode: the key is over, and no timer is set any more
         self.merged: Sequence[Any] = ()  # what stands for the windows that were merged, during `on_merge`
 
     def get_current_processing_time(self) -> int:
@@ -55,11 +56,15 @@ class WindowTriggerContext(Trigger.OnMergeContext):
         return self._watermark.current_watermark
 
     def register_processing_time_timer(self, time: int) -> None:
+        if self.ends_key:
+            return
         current = self._current
         self._processing_timers.register(current.current_key, current.current_namespace, _bounded(time))
         self._timer_set()
 
     def register_event_time_timer(self, time: int) -> None:
+        if self.ends_key:
+            return
         current = self._current
         self._event_timers.register(current.current_key, current.current_namespace, _bounded(time))
 

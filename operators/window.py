@@ -264,6 +264,17 @@ class WindowOperator(Operator):
             self._table.drop(slice_start)
         self.output.emit_watermark(timestamp)
 
+    def end_key(self) -> None:
+        assert self._result is not None
+        self._watermark = MAX_TIMESTAMP
+        while self._ends:
+            self._fire(heapq.heappop(self._ends))
+        self._watermark = MIN_TIMESTAMP
+        self._result.flush()
+        self._scheduled.clear()
+        self._active.clear()
+        super().end_key()
+
     def _set_thresholds(self) -> None:
         lateness = self._spec.allowed_lateness_ms
         self._first_live = self._slicing.first_live_slice(self._watermark, lateness)

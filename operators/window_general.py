@@ -284,6 +284,18 @@ class GeneralWindowOperator(Operator):
         self._firing.flush()
         self.output.emit_watermark(timestamp)
 
+    def end_key(self) -> None:
+        # As in Flink, timers that these timers register are ignored: they could go on for ever.
+        self._watermark, self._trigger_context.ends_key = MAX_TIMESTAMP, True
+        for time, key, namespace in self._event_timers.pop_due(MAX_TIMESTAMP):
+            self._on_timer(time, key, namespace, event_time=True)
+        for time, key, namespace in self._processing_timers.pop_due(MAX_TIMESTAMP):
+            self._on_timer(time, key, namespace, event_time=False)
+        self._watermark, self._trigger_context.ends_key = MIN_TIMESTAMP, False
+        assert self._firing is not None
+        self._firing.flush()
+        super().end_key()
+
     def _on_alarm(self, now_ms: int) -> None:
         self._alarm_ms = None
         if self._input_ended:

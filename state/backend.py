@@ -153,6 +153,9 @@ class KeyedStateBackend(Protocol):
     def notify_checkpoint_complete(self, checkpoint_id: int) -> None:
         """Files of this checkpoint may be referred to by later ones."""
 
+    def clear(self) -> None:
+        """Delete every entry of every table; maps have to be fetched again."""
+
     def end_of_batch(self) -> None:
         """Bounded housekeeping between batches: eviction, merging of layers. Cheap when there is nothing to do."""
 

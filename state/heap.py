@@ -65,6 +65,11 @@ class HeapBackend:
     def notify_checkpoint_complete(self, checkpoint_id: int) -> None:
         """Nothing to do: heap snapshots never refer to earlier ones."""
 
+    def clear(self) -> None:
+        for table in self._tables.values():
+            for namespace in list(table.namespaces()):
+                table.drop(namespace)
+
     def end_of_batch(self) -> None:
         if self._merge_step:
             # Not a generator in all(): every table makes a step.

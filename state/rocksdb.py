@@ -71,6 +71,11 @@ class RocksDBBackend:
     def notify_checkpoint_complete(self, checkpoint_id: int) -> None:
         self._uploaded.completed(checkpoint_id)
 
+    def clear(self) -> None:
+        for table in self._tables.values():
+            for namespace in list(table.namespaces()):
+                table.drop(namespace)
+
     def end_of_batch(self) -> None:
         entries = dirty = 0
         for table in self._tables.values():

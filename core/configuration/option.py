@@ -24,6 +24,13 @@ _UNITS: Final = {
 """Nanoseconds of each unit a duration may be written in; without one it is milliseconds."""
 
 _WRITTEN: Final = (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000), ("ms", 1))
+_MEMORY_UNITS: Final = {
+    **dict.fromkeys(("", "b", "bytes"), 1),
+    **dict.fromkeys(("k", "kb", "kibibytes"), 1 << 10),
+    **dict.fromkeys(("m", "mb", "mebibytes"), 1 << 20),
+    **dict.fromkeys(("g", "gb", "gibibytes"), 1 << 30),
+}
+"""Bytes of each unit an amount of memory may be written in."""
 _TRUE: Final = frozenset({"true", "yes", "on", "1"})
 _FALSE: Final = frozenset({"false", "no", "off", "0"})
 
@@ -213,6 +220,28 @@ def duration(minimum_ms: int = 0, example: str = "10 s") -> Form[Any]:
 
     least = f" of at least {write_duration(minimum_ms)}" if minimum_ms else ""
     return Form(f"a length of time{least}, with a unit (ms, s, min, h, d)", example, parse, write_duration)
+
+
+def memory_size(example: str) -> Form[Any]:
+    """Amounts of memory, as `int` bytes: "64 kb", "128 mb", "1 gb"; a bare number is bytes. As in Flink, 1 kb is 1024 bytes."""
+
+    def parse(raw: Any) -> int:
+        found = re.fullmatch(r"(\d+)\s*([a-z]*)", str(raw).strip().lower())
+        if isinstance(raw, bool) or found is None or found[2] not in _MEMORY_UNITS or not int(found[1]):
+            raise ValueError(raw)
+        return int(found[1]) * _MEMORY_UNITS[found[2]]
+
+    return Form("an amount of memory, with a unit (b, kb, mb, gb)", example, parse, write_memory_size)
+
+
+def write_memory_size(size: int) -> str:
+    """Bytes in the largest unit that takes them whole.
+
+    >>> write_memory_size(128 << 20), write_memory_size(1500)
+    ('128 mb', '1500 b')
+    """
+    unit = next(unit for unit in ("gb", "mb", "kb", "b") if size % _MEMORY_UNITS[unit] == 0)
+    return f"{size // _MEMORY_UNITS[unit]} {unit}"
 
 
 def parse_duration_ms(raw: Any) -> int:

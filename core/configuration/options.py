@@ -13,6 +13,7 @@ from .option import (
     duration,
     integer,
     integer_or_infinite,
+    memory_size,
     number,
     pairs,
     text,
@@ -86,8 +87,20 @@ BUFFER_TIMEOUT_ENABLED: Final = _option(
 RUNTIME_MODE: Final = _option(
     "execution.runtime-mode",
     "STREAMING",
-    choice("STREAMING", later=("BATCH", "AUTOMATIC")),
-    "How the job runs.",
+    choice("STREAMING", "BATCH", "AUTOMATIC"),
+    "Whether results come while the input goes on, or once it has ended; AUTOMATIC: BATCH if every source is bounded.",
+)
+BATCH_SHUFFLE_MODE: Final = _option(
+    "execution.batch-shuffle-mode",
+    "ALL_EXCHANGES_BLOCKING",
+    choice("ALL_EXCHANGES_BLOCKING", "ALL_EXCHANGES_PIPELINED"),
+    "In BATCH mode, whether a task reads its input completely before it begins. Inputs of keyed operators always are.",
+)
+SORTED_INPUTS_MEMORY: Final = _option(
+    "execution.sorted-inputs.memory",
+    128 << 20,
+    memory_size("128 mb"),
+    "In BATCH mode, memory for the records of each input that is read completely; what does not fit goes to disk.",
 )
 LOCAL_AGGREGATION: Final = _option(
     "execution.local-aggregation.enabled",

@@ -97,6 +97,7 @@ class OperatorHarness:
         directory: an empty folder to work in; a temporary one by default.
         checkpointing: whether the job takes checkpoints.
         job_parameters: the job's global parameters.
+        collecting_bytes: memory for records that the operator collects.
 
     Attributes:
         counters: by name, as the operator counted.
@@ -116,6 +117,7 @@ class OperatorHarness:
         directory: Path | None = None,
         checkpointing: bool = True,
         job_parameters: Mapping[str, str] | None = None,
+        collecting_bytes: int = 128 << 20,
         _restored: Sequence[OperatorSnapshot] = (),
         _before: OperatorHarness | None = None,
     ) -> None:
@@ -130,6 +132,7 @@ class OperatorHarness:
         self._cache_entries = cache_entries
         self._checkpointing = checkpointing
         self._job_parameters = dict(job_parameters or {})
+        self._collecting_bytes = collecting_bytes
         self._restored_id = None if _before is None else self.checkpoint_id
         self._folder: _Folder = _Folder(directory) if _before is None else _before._folder
         self._attempt: int = 0 if _before is None else _before._attempt + 1
@@ -258,9 +261,17 @@ class OperatorHarness:
         for operator in self.operators:
             operator.flush()
 
+    def end_key(self) -> None:
+        """In BATCH mode: the records of the key at hand have all come. The caller feeds one key after the other."""
+        for operator in self.operators:
+            operator.end_key()
+
     def end_input(self) -> None:
         """The MAX watermark, then the end."""
         self.watermark(MAX_TIMESTAMP)
+        for operator in self.operators:
+            while operator.emit_rest():
+                pass
         for operator in self.operators:
             operator.finish()
 
@@ -321,6 +332,7 @@ class OperatorHarness:
             cache_entries=self._cache_entries,
             checkpointing=self._checkpointing,
             job_parameters=self._job_parameters,
+            collecting_bytes=self._collecting_bytes,
             _restored=snapshots,
             _before=self,
         )
@@ -390,6 +402,8 @@ class OperatorHarness:
             send_to_client=send_to_client,
             restored_committables=share.lists.get(COMMITTABLES_STATE, ()),
             all_committables=whole.get(COMMITTABLES_STATE, ()),
+            local_dir=self._folder.path / f"attempt-{self._attempt}" / f"{subtask}-files",
+            collecting_bytes=self._collecting_bytes,
         )
 
     def _services(self, share: OperatorSnapshot) -> FunctionServices:

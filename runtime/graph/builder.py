@@ -42,6 +42,7 @@ class StreamGraphBuilder:
         self._nodes: dict[int, StreamNode] = {}
         self._edges: list[StreamEdge] = []
         self._wanted: list[int] = []
+        self._replaced: dict[int, tuple[StreamNode, list[StreamEdge]]] = {}
 
     def add_source(self, node: StreamNode) -> int:
         """Register a source under a new id (that of `node` is ignored); it is wanted once something reads it."""
@@ -82,6 +83,21 @@ class StreamGraphBuilder:
     def change(self, node: StreamNode) -> None:
         """Replace the operator that has the same id."""
         self._nodes[node.node_id] = node
+
+    def replace_by_source(self, node_id: int, source: Source[Any, Any], operator: OperatorSpec) -> None:
+        """From now on the operator's results come from `source`, and nothing upstream of it is needed for them."""
+        node = self._nodes[node_id]
+        self._replaced[node_id] = node, [edge for edge in self._edges if edge.target == node_id]
+        self._edges = [edge for edge in self._edges if edge.target != node_id]
+        self._nodes[node_id] = replace(node, name=f"Source: {node.name}", source=source, operator=operator)
+
+    def restore_operator(self, node_id: int) -> StreamNode:
+        """Take `replace_by_source` back, if it was called; the operator."""
+        if node_id in self._replaced:
+            self._nodes[node_id], edges = self._replaced.pop(node_id)
+            # `build` relies on edges being declared upstream first, and an edge into a node is declared with it.
+            self._edges = sorted([*self._edges, *edges], key=lambda edge: edge.target)
+        return self._nodes[node_id]
 
     def build(self, settings: JobSettings) -> StreamGraph:
         """The graph of the operators added since `start_next_job`, with all that is upstream of them."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from ...core.errors import JobDefinitionError
 from ...core.ids import VertexId
+from ...operators.base import KeyedSpec
 from ...state.key_groups import default_max_parallelism
 from .job_graph import ChainedOperator, JobEdge, JobGraph, JobVertex
 from .loops import connect_loops
@@ -20,12 +21,16 @@ from .passes import (
     describe,
     infer_parallelism,
     insert_combiners,
+    resolve_runtime_mode,
+    use_batch_forms,
 )
 from .stream_graph import ChainingStrategy, Forward, StreamEdge, StreamGraph, StreamNode
 
 PASSES: Final = (
     check_program,
+    resolve_runtime_mode,
     assign_operator_ids,
+    use_batch_forms,
     infer_parallelism,
     assign_slot_sharing_groups,
     connect_loops,
@@ -73,12 +78,18 @@ def _is_chainable(graph: StreamGraph, edge: StreamEdge, upstream: StreamNode, do
     return (
         graph.settings.chaining_enabled
         and isinstance(edge.partitioner, Forward)
+        and not _has_sorted_input(graph, downstream)
         and upstream.parallelism == downstream.parallelism
         and upstream.slot_sharing_group == downstream.slot_sharing_group
         and upstream.chaining is not ChainingStrategy.NEVER
         and downstream.chaining is ChainingStrategy.ALWAYS
         and _max_parallelism(graph, upstream) == _max_parallelism(graph, downstream)
     )
+
+
+def _has_sorted_input(graph: StreamGraph, node: StreamNode) -> bool:
+    """In BATCH mode a task sorts what comes in, so a keyed operator is the head of its chain, whatever comes before it."""
+    return graph.settings.is_batch and isinstance(node.operator, KeyedSpec)
 
 
 def _vertex(graph: StreamGraph, index: int, chain: list[StreamNode]) -> JobVertex:

@@ -8,8 +8,11 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Final
 
+from ...connectors.base import Boundedness
+from ...connectors.cache import CacheSource
 from ...core.errors import JobDefinitionError
-from ...operators.base import PreAggregatable
+from ...operators.base import HasBatchForm, PreAggregatable
+from ...operators.cache import CacheSpec
 from ...state.key_groups import UPPER_BOUND_MAX_PARALLELISM
 from .stream_graph import Forward, Hash, Rebalance, Rescale, StreamEdge, StreamGraph, StreamNode
 
@@ -152,6 +155,60 @@ def _with_partitioner(edge: StreamEdge, source: StreamNode, target: StreamNode) 
     return edge
 
 
+def resolve_runtime_mode(graph: StreamGraph) -> StreamGraph:
+    """AUTOMATIC becomes BATCH if every source of the job is bounded and there is no iteration, else STREAMING.
+
+    Raises:
+        JobDefinitionError: BATCH was asked for, and a source is unbounded or there is an iteration; or a stream is cached, and the mode is STREAMING.
+    """
+    unbounded = [
+        node
+        for node in graph.nodes
+        if node.source is not None and node.source.boundedness is not Boundedness.BOUNDED
+    ]
+    if graph.settings.is_batch and unbounded:
+        raise JobDefinitionError(
+            "a job in BATCH mode reads an unbounded source, so it could never end",
+            where=describe(unbounded[0]),
+            fix="bound the source (a KafkaSource with set_bounded(...)), or use the runtime mode STREAMING or AUTOMATIC",
+        )
+    loops = [node for node in graph.nodes if node.feeds is not None]
+    if graph.settings.is_batch and loops:
+        raise JobDefinitionError(
+            "a job in BATCH mode has an iteration, whose head would wait for the end of its own feedback",
+            where=describe(loops[0]),
+            fix="use the runtime mode STREAMING (AUTOMATIC does, where there is an iteration)",
+        )
+    mode = graph.settings.runtime_mode
+    if mode == "AUTOMATIC":
+        mode = "STREAMING" if unbounded or loops else "BATCH"
+    cached = [
+        node
+        for node in graph.nodes
+        if isinstance(node.operator, CacheSpec) or type(node.source) is CacheSource
+    ]
+    if cached and mode == "STREAMING":
+        raise JobDefinitionError(
+            "a job in STREAMING mode uses a cached stream",
+            where=describe(cached[0]),
+            fix="call env.set_runtime_mode(RuntimeExecutionMode.BATCH); every source has to be bounded",
+        )
+    return replace(graph, settings=replace(graph.settings, runtime_mode=mode))
+
+
+def use_batch_forms(graph: StreamGraph) -> StreamGraph:
+    """In BATCH mode, operators that give their last result alone stand for those that give every one."""
+    if not graph.settings.is_batch:
+        return graph
+    nodes = tuple(
+        replace(node, operator=node.operator.in_batch_mode())
+        if isinstance(node.operator, HasBatchForm)
+        else node
+        for node in graph.nodes
+    )
+    return replace(graph, nodes=nodes)
+
+
 def insert_combiners(graph: StreamGraph) -> StreamGraph:
     """Pre-aggregate before an exchange by key, where the operator behind it knows how and there is more than one subtask.
 
@@ -160,7 +217,7 @@ def insert_combiners(graph: StreamGraph) -> StreamGraph:
 
     Source: Dean and Ghemawat, "MapReduce: Simplified Data Processing on Large Clusters" (2004), section 4.3.
     """
-    if not graph.settings.local_aggregation:
+    if graph.settings.is_batch or not graph.settings.local_aggregation:  # sorted inputs hold plain records
         return graph
     by_id = graph.by_id()
     next_id = max(by_id, default=0) + 1

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ...operators.base import is_sorted_input
 from .execution_graph import ExecutionGraph, build_execution_graph
 from .job_graph import ChainedOperator, JobEdge, JobGraph, JobVertex
 from .stream_graph import StreamEdge, StreamGraph, StreamNode
@@ -21,7 +22,8 @@ def explain_job(stream_graph: StreamGraph, job_graph: JobGraph) -> str:
         job_graph_text(job_graph),
         execution_graph_text(build_execution_graph(job_graph)),
     )
-    return f"Job '{stream_graph.settings.name}'\n\n" + "\n\n".join(sections) + "\n"
+    mode = " (BATCH)" if stream_graph.settings.is_batch else ""
+    return f"Job '{stream_graph.settings.name}'{mode}\n\n" + "\n\n".join(sections) + "\n"
 
 
 def stream_graph_text(graph: StreamGraph) -> str:
@@ -86,8 +88,12 @@ def _operator_text(vertex: JobVertex, operator: ChainedOperator) -> str:
 
 def _exchange_text(graph: JobGraph, edge: JobEdge) -> str:
     operator = graph.vertices[edge.source].operators[edge.source_operator]
+    consumer = graph.vertices[edge.target].operators[0].operator
+    is_sorted = (
+        ", sorted by key" if graph.settings.is_batch and is_sorted_input(consumer, edge.input_id) else ""
+    )
     side = _side_text(edge.side_output)
-    return f"{edge.source} ({operator.name}) {edge.partitioner.name}{side}{_input_text(edge)}"
+    return f"{edge.source} ({operator.name}) {edge.partitioner.name}{side}{_input_text(edge)}{is_sorted}"
 
 
 def execution_graph_text(graph: ExecutionGraph) -> str:
@@ -104,9 +110,11 @@ def execution_graph_text(graph: ExecutionGraph) -> str:
 
 
 def stream_graph_json(graph: StreamGraph) -> str:
-    """The StreamGraph as `{"nodes": [...]}` with Flink's fields."""
+    """The StreamGraph as `{"nodes": [...]}` with Flink's fields; in BATCH mode it says so, too."""
     numbers = {node.node_id: number for number, node in enumerate(graph.nodes, 1)}
-    return json.dumps({"nodes": [_node_json(graph, node, numbers) for node in graph.nodes]}, indent=2)
+    plan: dict[str, Any] = {"runtimeMode": "BATCH"} if graph.settings.is_batch else {}
+    plan["nodes"] = [_node_json(graph, node, numbers) for node in graph.nodes]
+    return json.dumps(plan, indent=2)
 
 
 def _node_json(graph: StreamGraph, node: StreamNode, numbers: dict[int, int]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from ...connectors.base import Source
 from ...core.types import TypeInformation
@@ -81,6 +81,9 @@ Partitioner: TypeAlias = Forward | Rebalance | Rescale | Shuffle | Global | Broa
 NO_BUFFER_TIMEOUT: Final = -1
 
 
+RuntimeMode: TypeAlias = Literal["STREAMING", "BATCH", "AUTOMATIC"]
+
+
 class ChainingStrategy(Enum):
     """Whether an operator may be fused with its neighbours."""
 
@@ -141,7 +144,11 @@ class StreamEdge:
 
 @dataclass(frozen=True, slots=True)
 class JobSettings:
-    """What holds for the whole job."""
+    """What holds for the whole job.
+
+    Attributes:
+        runtime_mode: STREAMING, BATCH, or AUTOMATIC until the pass `resolve_runtime_mode` has run.
+    """
 
     name: str
     parallelism: int = 1
@@ -149,6 +156,11 @@ class JobSettings:
     chaining_enabled: bool = True
     local_aggregation: bool = True
     adaptive_partitioner: bool = False
+    runtime_mode: RuntimeMode = "STREAMING"
+
+    @property
+    def is_batch(self) -> bool:
+        return self.runtime_mode == "BATCH"
 
 
 @dataclass(frozen=True, slots=True)

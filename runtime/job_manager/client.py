@@ -16,6 +16,7 @@ from ...core.errors import JobCancelledError, JobExecutionError
 from ...core.ids import JobId
 from ...operators.accumulator_registry import accumulator_results
 from ..graph.job_graph import JobGraph
+from .batch_mode import fit_to_mode
 from .cluster import Cluster
 from .job_master import JobMaster, JobRun
 from .job_setup import make_cluster, prepare_run
@@ -83,6 +84,7 @@ def submit(
         CheckpointError: the checkpoint directory cannot be written, or what to restore is damaged or does not fit.
     """
     path = savepoint_path if savepoint_path is not None else configuration.get(options.SAVEPOINT_PATH)
+    configuration, resume = fit_to_mode(job_graph, configuration, resume=resume, savepoint_path=path)
     configuration = fit_to_transactions(job_graph, configuration)
     clock = SystemClock()
     run = prepare_run(

@@ -151,7 +151,9 @@ class JobMaster:
         due = deadline is not None and deadline <= now_ms
         if due:
             self._post(Tick())
-        return bool(events) or busy or due
+        return (
+            bool(events) or busy or due
+        )  # what a tick brought about may wait for a worker in this very thread
 
     def next_deadline_ms(self) -> int | None:
         """When `step` has something to do though nothing happened (monotonic)."""

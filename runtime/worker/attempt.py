@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -12,9 +12,10 @@ from typing import Any
 from ...checkpoint.storage import CheckpointStorage
 from ...core.clock import Clock
 from ...core.ids import SubtaskId, WorkerId
+from ...core.types import GENERIC, TypeInformation
 from ...core.workdir import remove_tree
 from ...operators.accumulator_registry import AccumulatorRegistry
-from ...operators.base import Operator, OperatorContext, RuntimeInfo
+from ...operators.base import KeyedSpec, Operator, OperatorContext, ProcessingTime, RuntimeInfo
 from ...operators.checkpointed import CheckpointedFunctions
 from ...operators.function_services import FunctionServices
 from ...operators.iteration import LOOP_CONTROL, FeedbackQueue
@@ -35,10 +36,12 @@ from ..graph.execution_graph import Channel, ExecutionGraph, Subtask, build_exec
 from ..graph.job_graph import ChainedOperator, JobEdge
 from ..messages import ClientData, DeployTasks, OperatorRestore, SplitRequested, WatermarkReported
 from .background import Background, HandOver
-from .chain import build_chain
+from .blocking_task import BlockingTask
+from .chain import Chain, build_chain
+from .collected_input import CollectedInput, collect_input
 from .iteration_tasks import IterationHeadTask, IterationTailTask, task_type
 from .pacing import FastestPace, Pace, PacedLocalChannel, PacedRemoteChannel
-from .processing_time import ProcessingTimeService
+from .processing_time import ProcessingTimeService, StandingTime
 from .settings import WorkerSettings
 from .source_task import SourceTask
 from .task import Task, TaskEvents, TaskInput
@@ -238,6 +241,9 @@ class Attempt:
                     WatermarkReported(self.number, subtask.subtask_id, timestamp)
                 ),
             )
+        collected = self._collected_input(subtask)
+        if collected is not None:
+            return self._blocking_task(subtask, chain, all_writers, collected)
         task = task_type(subtask.vertex.operators[0].operator)(
             subtask,
             chain,
@@ -252,16 +258,53 @@ class Attempt:
             task.connect(self._feedback[task.head_id, subtask.index])
         return task
 
+    def _blocking_task(
+        self, subtask: Subtask, chain: Chain, writers: Sequence[RecordWriter], collected: CollectedInput
+    ) -> BlockingTask:
+        services = self._services
+        return BlockingTask(
+            subtask,
+            chain,
+            writers,
+            services.events,
+            services.clock,
+            self.settings.batch_size,
+            self._inputs[subtask.subtask_id],
+            collected,
+            self._counter(subtask),
+        )
+
+    def _collected_input(self, subtask: Subtask) -> CollectedInput | None:
+        """Where the task collects its whole input before it begins; None: it begins at once."""
+        settings, vertex = self.settings, subtask.vertex
+        if not settings.batch_mode:
+            return None
+        record_types: dict[int, TypeInformation[Any]] = {}
+        for edge in self.graph.job.inputs_of(vertex.index):
+            known = record_types.setdefault(edge.input_id, edge.record_type)
+            record_types[edge.input_id] = known if known == edge.record_type else GENERIC
+        return collect_input(
+            vertex.operators[0].operator,
+            record_types,
+            blocking=settings.blocking_exchanges,
+            memory_bytes=settings.collecting_bytes,
+            folder=self._local_dir / f"input-{vertex.index}-{subtask.index}",
+        )
+
+    def _counter(self, subtask: Subtask) -> Callable[[str, int], None]:
+        counters = self.counters[subtask.subtask_id]
+
+        def count(name: str, n: int) -> None:
+            counters[name] += n
+
+        return count
+
     # ---- opening
 
     def _context(
         self, task: Task, description: ChainedOperator, operator: Operator, restore: OperatorRestore
     ) -> OperatorContext:
         services, deploy, subtask = self._services, self._deploy, task.subtask
-        counters = self.counters[subtask.subtask_id]
-
-        def count(name: str, n: int) -> None:
-            counters[name] += n
 
         def send_to_client(checkpoint_id: int | None, origin: str, data: bytes) -> None:
             services.send(ClientData(self.number, description.operator_id, origin, checkpoint_id, data))
@@ -283,11 +326,11 @@ class Attempt:
                 services=self._function_services(description, restore),
             ),
             output=task.chain.outputs[task.chain.operators.index(operator)],
-            processing_time=services.time,
+            processing_time=self._processing_time(description),
             clock=services.clock,
             restored_lists=restore.snapshot.lists,
             open_backend=lambda: self._open_backend(subtask, description, restore),
-            count=count,
+            count=self._counter(subtask),
             run_in_background=lambda work, handler: services.commits.run(
                 work, lambda done: handler(done.result())
             ),
@@ -296,6 +339,8 @@ class Attempt:
             restored_committables=restore.committables,
             all_committables=restore.all_committables,
             operator_state=OperatorStateStore(restore.snapshot.lists),
+            local_dir=self._local_dir / f"{description.operator_id}-{subtask.index}-files",
+            collecting_bytes=self.settings.collecting_bytes,
         )
 
     def _function_services(self, description: ChainedOperator, restore: OperatorRestore) -> FunctionServices:
@@ -306,6 +351,11 @@ class Attempt:
             MetricGroup(self._services.clock),
             self.settings.job_parameters,
         )
+
+    def _processing_time(self, description: ChainedOperator) -> ProcessingTime:
+        """In BATCH mode keyed operators fire their timers after each key, whatever the wall clock says."""
+        keyed_batch = self.settings.batch_mode and isinstance(description.operator, KeyedSpec)
+        return StandingTime(self._services.clock) if keyed_batch else self._services.time
 
     def _open_backend(
         self, subtask: Subtask, description: ChainedOperator, restore: OperatorRestore

@@ -45,3 +45,17 @@ class ProcessingTimeService:
     def clear(self) -> None:
         """Forget all callbacks."""
         self._heap.clear()
+
+
+class StandingTime:
+    """Tells the time, but never comes to the time of a callback."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def now_ms(self) -> int:
+        """Processing time."""
+        return self._clock.now_ms()
+
+    def schedule(self, at_ms: int, callback: Callable[[int], None]) -> None:
+        """Forget about it."""

@@ -12,7 +12,13 @@ from ..graph.stream_graph import NO_BUFFER_TIMEOUT
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """Resolved once per attempt. Times in ms; `credits_per_channel` in batches, `batch_size` in records."""
+    """Resolved once per attempt. Times in ms; `credits_per_channel` in batches, `batch_size` in records.
+
+    Attributes:
+        batch_mode: the job runs in BATCH mode.
+        blocking_exchanges: in BATCH mode, whether inputs that are not sorted are read completely, too.
+        collecting_bytes: memory for each input that is read completely.
+    """
 
     batch_size: int
     credits_per_channel: int
@@ -23,22 +29,30 @@ class WorkerSettings:
     backend: BackendType
     cache_entries: int
     job_parameters: Mapping[str, str]
+    batch_mode: bool
+    blocking_exchanges: bool
+    collecting_bytes: int
 
     @staticmethod
     def of(keys: Mapping[str, str]) -> WorkerSettings:
         """From the keys that were set."""
         configuration = Configuration(keys)
         get = configuration.get
+        batch_mode = get(options.RUNTIME_MODE) == "BATCH"
         return WorkerSettings(
             batch_size=get(options.BATCH_SIZE),
             credits_per_channel=get(options.CREDITS_PER_CHANNEL),
             buffer_timeout_ms=(
                 get(options.BUFFER_TIMEOUT) if get(options.BUFFER_TIMEOUT_ENABLED) else NO_BUFFER_TIMEOUT
             ),
-            auto_watermark_interval_ms=get(options.AUTO_WATERMARK_INTERVAL),
+            # In BATCH mode there is one watermark, which ends the input.
+            auto_watermark_interval_ms=0 if batch_mode else get(options.AUTO_WATERMARK_INTERVAL),
             exactly_once=get(options.CHECKPOINTING_MODE) == "EXACTLY_ONCE",
             checkpointing=get(options.CHECKPOINTING_INTERVAL) is not None,
             backend=get(options.STATE_BACKEND),
             cache_entries=get(options.ROCKSDB_CACHE_ENTRIES),
             job_parameters=get(options.GLOBAL_JOB_PARAMETERS),
+            batch_mode=batch_mode,
+            blocking_exchanges=get(options.BATCH_SHUFFLE_MODE) == "ALL_EXCHANGES_BLOCKING",
+            collecting_bytes=get(options.SORTED_INPUTS_MEMORY),
         )

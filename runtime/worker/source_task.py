@@ -67,6 +67,7 @@ class SourceTask(Task):
         self._request_split = request_split
         self._more_splits = True
         self._unfinished: set[str] = set()
+        self._waiting_barriers: list[CheckpointBarrier] = []
         self._alignment = self._make_alignment(time, report_watermark)
 
     def _make_alignment(self, time: ProcessingTime, report: Callable[[int], None]) -> SourceAlignment | None:
@@ -102,12 +103,19 @@ class SourceTask(Task):
             self.retry_at_ms = None
 
     def trigger(self, trigger: TriggerCheckpoint) -> None:
-        """Take this checkpoint now: called between batches."""
-        self.take_snapshot(CheckpointBarrier(trigger.checkpoint_id, trigger.timestamp_ms))
+        """Take this checkpoint: called between batches. Barriers wait while results are left at the end of the input."""
+        barrier = CheckpointBarrier(trigger.checkpoint_id, trigger.timestamp_ms)
+        if self._ending:
+            self._waiting_barriers.append(barrier)
+        else:
+            self.take_snapshot(barrier)
 
     def _take_input(self) -> bool:
         if self.ended:
-            return False
+            if not self._waiting_barriers:
+                return False
+            self.take_snapshot(self._waiting_barriers.pop(0))
+            return True
         if self._alignment is not None and self._alignment.waits:
             self.retry_at_ms = None  # a message ends the waiting
             return False
@@ -148,6 +156,9 @@ class SourceTask(Task):
     def notify(self, notification: NotifyCheckpointComplete | NotifyCheckpointAborted) -> None:
         if isinstance(notification, NotifyCheckpointComplete):
             self._reader.notify_checkpoint_complete(notification.checkpoint_id)
+        else:
+            aborted = notification.checkpoint_id
+            self._waiting_barriers = [b for b in self._waiting_barriers if b.checkpoint_id != aborted]
         super().notify(notification)
 
     def close(self) -> None:

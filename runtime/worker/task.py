@@ -94,6 +94,7 @@ class Task(ABC):
         self.next_flush_ms = 0
         self.records_in = 0
         self.ended = False
+        self._ending = False  # the input has ended, and operators have results left
         self.retry_at_ms: int | None = None
         self.watermark: int | None = None
         self._events = events
@@ -114,6 +115,9 @@ class Task(ABC):
         if self._blocked_since_ms is not None:
             self._note_blocked()
             self._blocked_since_ms = None
+        if self._ending:
+            self._emit_rest()
+            return True
         return self._take_input()
 
     def _note_blocked(self) -> None:
@@ -193,9 +197,18 @@ class Task(ABC):
 
     def end_input(self) -> None:
         """All input has been taken, and the MAX watermark after it: the end is passed on when all results have been."""
-        self.once_drained(self._end)
+        self.once_drained(self._begin_to_end)
 
-    def _end(self) -> None:
+    def _begin_to_end(self) -> None:
+        self._ending = True
+        self._emit_rest()
+
+    def _emit_rest(self) -> None:
+        """A piece of what operators held back, so that it does not pile up in the channels; after the last one the end."""
+        for operator in self.chain.operators:  # upstream before downstream
+            if operator.emit_rest():
+                return
+        self._ending = False
         for operator in self.chain.operators:
             operator.finish()
         for writer in self.writers:
@@ -291,13 +304,19 @@ class InputTask(Task):
             if len(element.values) > limit:
                 element, rest = split_batch(element, limit)
                 channel.put_back(rest)
-            if self._two_inputs is not None and self._input_ids[index] == 2:
-                self._process(element, self._two_inputs.process_batch2)
-            else:
-                self._process(element)
+            self._process_input(self._input_ids[index], element)
         else:
             self._on_control(index, element)
         return True
+
+    def _process_input(self, input_id: int, batch: RecordBatch) -> None:
+        self._process(batch, self._entry(input_id))
+
+    def _entry(self, input_id: int) -> Callable[[RecordBatch], None]:
+        """Where batches of an input go."""
+        if input_id == 2 and self._two_inputs is not None:
+            return self._two_inputs.process_batch2
+        return self.chain.entry.process_batch
 
     def _pick(self, *, records: bool) -> int | None:
         """The next channel in turn that has something (without room for `records`, a control element) and is not blocked by

@@ -460,6 +460,30 @@ class StateBackendSuite:
         assert dict(backend.table(WINDOWS).namespace(5).entries()) == {"x": [1], "y": [2]}
         backend.close()
 
+    def test_cleared_it_holds_nothing_and_goes_on(
+        self, tmp_path: Path, checkpoints: LocalCheckpoints
+    ) -> None:
+        backend = self.open(tmp_path / "a")
+        backend.table(WINDOWS).namespace(5)["x"] = [1]
+        handle = self.written(backend, 1, checkpoints)
+        backend.close()
+        backend = self.open(tmp_path / "b", restored=(handle,), reader=checkpoints)
+        for n in range(3):
+            backend.table(WINDOWS).namespace(5)["y"] = [n]
+            backend.table(VALUES).namespace(None)["y"] = n
+            backend.table(MAPS).namespace("y")[n] = ("z",)
+            if n:
+                backend.end_of_batch()
+            backend.clear()
+            for table, namespace in ((WINDOWS, 5), (VALUES, None), (MAPS, "y")):
+                assert list(backend.table(table).namespace(namespace).entries()) == []
+        handle = self.written(backend, 2, checkpoints)
+        backend.close()
+        restored = self.open(tmp_path / "c", restored=(handle,), reader=checkpoints)
+        for table, namespace in ((WINDOWS, 5), (VALUES, None), (MAPS, "y")):
+            assert list(restored.table(table).namespace(namespace).entries()) == []
+        restored.close()
+
     def test_no_state_makes_no_file(self, tmp_path: Path, checkpoints: LocalCheckpoints) -> None:
         backend = self.open(tmp_path / "a")
         backend.table(VALUES)
