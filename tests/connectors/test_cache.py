@@ -1,13 +1,12 @@
 import shutil
 
 import pytest
-from tests.conformance.source_suite import SourceSuite
-from tests.connectors.harness import SourceRun
 
 from millstream.connectors.cache import CacheSource, complete_parts
 from millstream.core.errors import ConnectorError
 from millstream.core.record_files import RecordCodec, RecordFile
 from millstream.core.types import GENERIC
+from millstream.testing.connectors import SourceContract, SourceRun
 
 
 def write(path, frames):
@@ -18,7 +17,7 @@ def write(path, frames):
             file.append(codec.encode(values, timestamps))
 
 
-class TestCacheSource(SourceSuite):
+class TestCacheSource(SourceContract):
     @pytest.fixture
     def source(self, tmp_path):
         for part in range(3):
