@@ -189,6 +189,18 @@ class StreamExecutionEnvironment:
             NumberSequenceSource(start, end), WatermarkStrategy.no_watermarks(), "Sequence Source", int
         )
 
+    def read_text_file(self, file_path: str, charset_name: str = "UTF-8") -> DataStream[str]:
+        """The lines of a file, or of all files in a folder, read in parallel; see `FileSource`.
+
+        Raises:
+            JobDefinitionError: the path is not local, or there is no such charset.
+        """
+        from .connectors.files import FileSource, StreamFormat
+
+        text = StreamFormat.text_line_format(charset_name)
+        source = FileSource.for_record_stream_format(text, file_path).build()
+        return self._source(source, WatermarkStrategy.no_watermarks(), "Text File Source", str)
+
     def from_source(
         self,
         source: Source[T, Any],

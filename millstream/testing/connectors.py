@@ -6,11 +6,7 @@ runtime does, with crashes and restores, for tests of your own. `millstream.conn
 
 from __future__ import annotations
 
-from .connector_runs import SinkCheckpoint
-from .connector_runs import SinkRun
-from .connector_runs import SourceCheckpoint
-from .connector_runs import SourceRun
-from .connector_runs import close_open_runs
+from .connector_runs import SinkCheckpoint, SinkRun, SourceCheckpoint, SourceRun, close_open_runs
 from .sink_contract import SinkContract
 from .source_contract import SourceContract
 
