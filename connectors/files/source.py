@@ -270,7 +270,11 @@ class FileSourceReader:
     def _batch(self, split_id: str, lines: list[str]) -> Poll[Any]:
         if self._convert is None:
             return SourceBatch(split_id, lines)
-        records = self._convert(lines)
+        try:
+            records = self._convert(lines)
+        except ValueError as error:
+            error.add_note(f"while reading the file split {split_id}")
+            raise
         return SourceBatch(split_id, records) if records else NothingAvailable(retry_in_ms=0)
 
     def snapshot_state(self, checkpoint_id: int) -> list[FileSplit]:
