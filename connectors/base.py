@@ -1,9 +1,24 @@
-"""The protocols of sources and sinks: a new connector is written from this file alone.
+"""The protocols of sources and sinks: a new connector is written from this file alone, in one file of its own.
 
 A *source* is a recipe. In the JobManager it makes one `SplitEnumerator`, which finds splits and decides which subtask reads
 which; in every source subtask it makes a `SourceReader`. A *sink* is a recipe that makes a `SinkWriter` in every subtask
 and, if it can commit (`SupportsCommitter`), a `Committer`. Recipes travel to the workers by cloudpickle, so they hold plain
 settings and no connection. Source: FLIP-27 (sources), FLIP-143 and FLIP-191 (sinks).
+
+A new source, in this order:
+    1. the split: a frozen dataclass with a `split_id` and a position, and its encoding (`encode_split`, `decode_split`): a
+       version first, then plain data, with msgpack. The position is that of the *next* record, the one trap of restoring.
+    2. the reader: `poll_next` gives records of one split and moves its position; `snapshot_state` gives the splits as they
+       are. What would block gets a thread and a bounded queue. `pause_or_resume_splits` if single splits can wait.
+    3. the enumerator: `static_splits.StaticSplitEnumerator` where all splits are known at the start, otherwise one of its own
+       that looks for splits with `call_async(..., period_ms=...)` and remembers which it found.
+A new sink:
+    1. the writer: buffers, writes, and has everything where it survives when `flush` returns.
+    2. for exactly-once, the committable: the least that is needed to make visible, from any process, what `flush` brought
+       away; and the committer, which may see every committable again. What was prepared for a checkpoint that never
+       completed stays invisible, and `create_writer` sweeps it up: all but `pending_committables`.
+`millstream.testing.connectors` has contract tests for both: derive a class from `SourceContract` or `SinkContract`.
+`examples/sqlite_connector.py` is a whole connector.
 """
 
 from __future__ import annotations

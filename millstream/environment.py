@@ -228,6 +228,40 @@ class StreamExecutionEnvironment:
             NumberSequenceSource(start, end), WatermarkStrategy.no_watermarks(), "Sequence Source", int
         )
 
+    def read_text_file(self, file_path: str, charset_name: str = "UTF-8") -> DataStream[str]:
+        """The lines of a file, or of all files in a folder, read in parallel; see `FileSource`.
+
+        Raises:
+            JobDefinitionError: the path is not local, or there is no such charset.
+        """
+        from .connectors.files import FileSource, StreamFormat
+
+        text = StreamFormat.text_line_format(charset_name)
+        source = FileSource.for_record_stream_format(text, file_path).build()
+        return self._source(source, WatermarkStrategy.no_watermarks(), "Text File Source", str)
+
+    def socket_text_stream(
+        self, hostname: str, port: int, delimiter: str = "\n", max_retry: int = 0
+    ) -> DataStream[str]:
+        """Text from a TCP server, cut at `delimiter`, read by one subtask; for trying things out: a socket cannot be read
+        again, so records that were under way in a failure are lost (at most once).
+
+        Args:
+            max_retry: how often to connect again when the server ends the connection; 0: the stream ends with it; -1: for ever.
+
+        Raises:
+            JobDefinitionError: the port or the delimiter is impossible.
+        """
+        from .connectors.socket_text import SocketTextSource
+
+        return self._source(
+            SocketTextSource(hostname, port, delimiter, max_retry),
+            WatermarkStrategy.no_watermarks(),
+            "Socket Stream",
+            str,
+            parallel=False,
+        )
+
     def from_source(
         self,
         source: Source[T, Any],

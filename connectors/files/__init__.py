@@ -5,6 +5,8 @@ from .buckets import BucketContext as BucketContext
 from .encoder import Encoder as Encoder
 from .policies import OutputFileConfig as OutputFileConfig
 from .policies import RollingPolicy as RollingPolicy
+from .providers import FileEnumeratorProvider as FileEnumeratorProvider
+from .providers import FileSplitAssignerProvider as FileSplitAssignerProvider
 from .sink import FileSink as FileSink
 from .source import FileSource as FileSource
 from .source import StreamFormat as StreamFormat
@@ -13,8 +15,10 @@ __all__ = [
     "BucketAssigner",
     "BucketContext",
     "Encoder",
+    "FileEnumeratorProvider",
     "FileSink",
     "FileSource",
+    "FileSplitAssignerProvider",
     "OutputFileConfig",
     "RollingPolicy",
     "StreamFormat",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
+from ...core.errors import JobDefinitionError
 from ..base import SinkWriterContext
 from .buckets import AnyBucketAssigner, BucketAssigner, BucketContext, as_bucket_assigner
 from .committer import FileCommittable, FileCommitter
@@ -47,6 +48,19 @@ class FileSink(Generic[T]):
             JobDefinitionError: the path or the encoder cannot be used.
         """
         return RowFormatBuilder(local_path(base_path), as_encoder(encoder))
+
+    @staticmethod
+    def for_bulk_format(base_path: str | os.PathLike[str], writer_factory: object) -> NoReturn:
+        """Not supported: there are no bulk formats (Parquet, ORC) yet.
+
+        Raises:
+            JobDefinitionError: always.
+        """
+        raise JobDefinitionError(
+            f"files in {os.fspath(base_path)} cannot be written with the bulk writer {writer_factory!r}: there are none yet",
+            where="FileSink.for_bulk_format",
+            fix="write rows with for_row_format(path, encoder)",
+        )
 
     def create_writer(self, context: SinkWriterContext[Any]) -> FileSinkWriter:
         """Makes the base path.
@@ -102,6 +116,22 @@ class RowFormatBuilder(Generic[T]):
 
     def with_bucket_check_interval(self, interval: int) -> RowFormatBuilder[T]:
         """No effect here: parts are checked at every batch of records, and end at every checkpoint anyway."""
+        return self
+
+    def enable_compact(self, compact_strategy: object, compactor: object) -> NoReturn:
+        """Not supported: small files are not merged.
+
+        Raises:
+            JobDefinitionError: always.
+        """
+        raise JobDefinitionError(
+            f"part files cannot be compacted by {compact_strategy!r} and {compactor!r}",
+            where="FileSink.enable_compact",
+            fix="leave it out; a longer checkpoint interval makes fewer and larger files",
+        )
+
+    def disable_compact(self) -> RowFormatBuilder[T]:
+        """Files are never compacted."""
         return self
 
     def build(self) -> FileSink[T]:

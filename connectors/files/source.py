@@ -1,15 +1,17 @@
-"""The file source: lines of text files, under PyFlink's names."""
+"""The file source: text files, under PyFlink's names."""
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from ...core.errors import JobDefinitionError
+from ...core.time import TimeLike, to_millis
+from ...core.types import Types
 from ..base import (
     Boundedness,
     EndOfSource,
@@ -17,12 +19,15 @@ from ..base import (
     Poll,
     SourceBatch,
     SourceReaderContext,
+    SplitEnumerator,
     SplitEnumeratorContext,
     SplitFinished,
 )
 from ..static_splits import StaticSplitEnumerator, deal_out
 from .charset import find_charset, unit_bytes
+from .continuous import ContinuousFileEnumerator
 from .paths import local_path
+from .providers import FileEnumeratorProvider, FileSplitAssignerProvider
 from .splits import FileSplit, find_splits
 from .text_lines import TextLineCursor
 
@@ -31,9 +36,19 @@ _SPLIT_BYTES: Final = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class StreamFormat:
-    """How the bytes of a file become records."""
+    """How the bytes of a file become records.
+
+    Attributes:
+        charset_name: of the text.
+        convert: from some lines to their records, one for each or fewer; None where the lines are the records.
+        header: the first line of each file is no record.
+        type_info: type of the records, None if nobody declared it.
+    """
 
     charset_name: str
+    convert: Callable[[list[str]], list[Any]] | None = None
+    type_info: Any = None
+    header: bool = False
 
     @staticmethod
     def text_line_format(charset_name: str = "UTF-8") -> StreamFormat:
@@ -44,22 +59,33 @@ class StreamFormat:
         Raises:
             JobDefinitionError: there is no such charset, or files cannot be split in it.
         """
-        return StreamFormat(find_charset(charset_name))
+        return StreamFormat(find_charset(charset_name), type_info=Types.STRING())
 
 
 class FileSource:
-    """The lines of a fixed set of files, each file cut into splits that are read in parallel.
+    """The records of files, each file cut into splits that are read in parallel.
 
     The files must not change while the job lives: positions are byte offsets, and on replay the same bytes are read again.
     A file that changed, shrank or went missing stops the job with an error. All workers must see the same paths.
 
+    Files whose names end in `.gz`, `.bz2` or `.xz` are decompressed (from Python 3.14 on `.zst`, too). They are not cut, and
+    going on in the middle of one means to decompress what is before it again.
+
     >>> source = FileSource.for_record_stream_format(StreamFormat.text_line_format(), "/data/in").build()
     """
 
-    def __init__(self, paths: Sequence[str], stream_format: StreamFormat, split_bytes: int) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str],
+        stream_format: StreamFormat,
+        split_bytes: int | None,
+        discovery_interval_ms: int | None = None,
+    ) -> None:
         self._paths = tuple(paths)
         self._format = stream_format
         self._split_bytes = split_bytes
+        self._discovery_interval_ms = discovery_interval_ms
+        self.type_info = stream_format.type_info
 
     @staticmethod
     def for_record_stream_format(
@@ -76,17 +102,44 @@ class FileSource:
             raise JobDefinitionError(
                 "a file source has no path", where="FileSource", fix="give at least one file or folder"
             )
+        given: Any = stream_format  # the annotation is not checked at run time
+        if not isinstance(given, StreamFormat):
+            raise JobDefinitionError(
+                f"{stream_format!r} is no stream format",
+                where="FileSource",
+                fix="pass StreamFormat.text_line_format() or CsvReaderFormat.for_schema(...)",
+            )
         return FileSourceBuilder(tuple(local_path(path) for path in paths), stream_format)
+
+    @staticmethod
+    def for_bulk_file_format(bulk_format: object, *paths: str | os.PathLike[str]) -> NoReturn:  # noqa: ARG004 (PyFlink has it)
+        """Not supported: there are no bulk formats (Parquet, ORC) yet.
+
+        Raises:
+            JobDefinitionError: always.
+        """
+        raise JobDefinitionError(
+            f"files cannot be read in the bulk format {bulk_format!r}: there are no bulk formats yet",
+            where="FileSource.for_bulk_file_format",
+            fix="read lines with for_record_stream_format(StreamFormat.text_line_format(), ...), or write a source of your own: "
+            "millstream.connectors.base tells how",
+        )
 
     @property
     def boundedness(self) -> Boundedness:
-        """Always bounded."""
-        return Boundedness.BOUNDED
+        """Bounded, unless it looks for new files."""
+        return (
+            Boundedness.BOUNDED if self._discovery_interval_ms is None else Boundedness.CONTINUOUS_UNBOUNDED
+        )
 
     def create_enumerator(
         self, context: SplitEnumeratorContext[FileSplit], restored: bytes | None
-    ) -> StaticSplitEnumerator[FileSplit]:
-        """Finds the files once, at the first start of the job."""
+    ) -> SplitEnumerator[FileSplit]:
+        """Finds the files once, at the first start of the job, or again and again."""
+        if self._discovery_interval_ms is not None:
+            return ContinuousFileEnumerator(
+                context, restored, self._paths, self._split_bytes, self._discovery_interval_ms
+            )
         return StaticSplitEnumerator(
             context,
             restored,
@@ -99,7 +152,7 @@ class FileSource:
 
     def create_reader(self, context: SourceReaderContext) -> FileSourceReader:
         """Reads one split after the other."""
-        return FileSourceReader(self._format.charset_name)
+        return FileSourceReader(self._format)
 
     def encode_split(self, split: FileSplit) -> bytes:
         """Versioned msgpack."""
@@ -117,9 +170,38 @@ class FileSourceBuilder:
         self._paths = paths
         self._format = stream_format
         self._split_bytes = _SPLIT_BYTES
+        self._splittable = True
+        self._discovery_interval_ms: int | None = None
 
     def process_static_file_set(self) -> FileSourceBuilder:
         """Read the files that are there at the start, then end. This is the default."""
+        self._discovery_interval_ms = None
+        return self
+
+    def monitor_continuously(self, discovery_interval: TimeLike) -> FileSourceBuilder:
+        """Look for new files every `discovery_interval`, for ever. A file is read once, under its path; it has to be whole when
+        it appears, so move it there. All paths that were read are kept in the checkpoints.
+
+        Raises:
+            JobDefinitionError: the interval is not positive.
+        """
+        interval_ms = to_millis(discovery_interval)
+        if interval_ms <= 0:
+            raise JobDefinitionError(
+                f"files cannot be looked for every {interval_ms} ms",
+                where="FileSource",
+                fix="give for example Duration.of_seconds(10)",
+            )
+        self._discovery_interval_ms = interval_ms
+        return self
+
+    def set_file_enumerator(self, file_enumerator: FileEnumeratorProvider) -> FileSourceBuilder:
+        """Whether files are cut into splits; they are by default."""
+        self._splittable = file_enumerator.splittable
+        return self
+
+    def set_split_assigner(self, split_assigner: FileSplitAssignerProvider) -> FileSourceBuilder:
+        """Which reader gets which split: here all files are equally far from all workers."""
         return self
 
     def set_split_bytes(self, split_bytes: int) -> FileSourceBuilder:
@@ -138,14 +220,17 @@ class FileSourceBuilder:
     def build(self) -> FileSource:
         """The source."""
         unit = unit_bytes(self._format.charset_name)
-        return FileSource(self._paths, self._format, -(-self._split_bytes // unit) * unit)
+        split_bytes = -(-self._split_bytes // unit) * unit if self._splittable else None
+        return FileSource(self._paths, self._format, split_bytes, self._discovery_interval_ms)
 
 
 class FileSourceReader:
     """Reads the splits of a subtask one after the other; one file is open at a time."""
 
-    def __init__(self, charset_name: str) -> None:
-        self._charset_name = charset_name
+    def __init__(self, stream_format: StreamFormat) -> None:
+        self._charset_name = stream_format.charset_name
+        self._convert = stream_format.convert
+        self._header = stream_format.header
         self._splits: deque[FileSplit] = deque()
         self._cursor: TextLineCursor | None = None
         self._no_more_splits = False
@@ -170,14 +255,27 @@ class FileSourceReader:
         if self._cursor is None:
             if not self._splits:
                 return EndOfSource() if self._no_more_splits else NothingAvailable()
-            self._cursor = TextLineCursor(self._splits[0], self._charset_name)
+            split = self._splits[0]
+            self._cursor = TextLineCursor(split, self._charset_name)
             self._splits.popleft()
+            if self._header and split.start == 0 == split.position:
+                self._cursor.next_lines(1)
         lines = self._cursor.next_lines(max_records)
         if lines:
-            return SourceBatch(self._cursor.split_id, lines)
+            return self._batch(self._cursor.split_id, lines)
         self._cursor.close()
         finished, self._cursor = self._cursor.split_id, None
         return SplitFinished(finished)
+
+    def _batch(self, split_id: str, lines: list[str]) -> Poll[Any]:
+        if self._convert is None:
+            return SourceBatch(split_id, lines)
+        try:
+            records = self._convert(lines)
+        except ValueError as error:
+            error.add_note(f"while reading the file split {split_id}")
+            raise
+        return SourceBatch(split_id, records) if records else NothingAvailable(retry_in_ms=0)
 
     def snapshot_state(self, checkpoint_id: int) -> list[FileSplit]:
         """The split that is being read at its position, and those that were not begun."""

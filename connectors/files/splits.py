@@ -10,14 +10,18 @@ from typing import Final
 import msgspec
 
 from ...core.errors import ConnectorError
+from .compression import is_compressed
 from .paths import file_errors
 
 _VERSION: Final = 1
+_UNKNOWN_END: Final = 2**63 - 1
+"""Where the text of a compressed file ends is not known before it was read."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileSplit:
-    """The lines of a file whose first byte lies in `start` up to, but without `end`.
+    """The lines of a file whose first byte lies in `start` up to, but without `end`. In a compressed file, which is not cut,
+    offsets count the bytes of the text in it.
 
     Attributes:
         path: absolute.
@@ -60,20 +64,30 @@ class FileSplit:
         return FileSplit(os.fsdecode(path), *numbers)
 
 
-def find_splits(paths: Sequence[str], split_bytes: int) -> list[FileSplit]:
-    """The splits of all files, in order of path. Folders are searched to their depths.
+def find_files(paths: Sequence[str]) -> list[str]:
+    """All files, in order of path. Folders are searched to their depths.
 
     In folders, names that begin with `.` or `_` are passed over: they are files that somebody is still writing.
 
     Args:
         paths: absolute paths of files and folders. A file that is reached twice is read once.
-        split_bytes: the size of a split; a multiple of the charset's unit.
 
     Raises:
         ConnectorError: a path does not exist, or cannot be read.
     """
-    files = {file: None for path in paths for file in _files_under(path)}
-    return [split for file in files for split in _cut(file, split_bytes)]
+    return list({file: None for path in paths for file in _files_under(path)})
+
+
+def find_splits(paths: Sequence[str], split_bytes: int | None) -> list[FileSplit]:
+    """The splits of all files (see `find_files`), in order.
+
+    Args:
+        split_bytes: the size of a split; a multiple of the charset's unit. None: files are not cut.
+
+    Raises:
+        ConnectorError: a path does not exist, or cannot be read.
+    """
+    return [split for file in find_files(paths) for split in cut(file, split_bytes)]
 
 
 def check_unchanged(split: FileSplit, found: os.stat_result) -> None:
@@ -108,11 +122,15 @@ def _files_under(path: str) -> Iterator[str]:
                 yield from _files_under(entry.path)
 
 
-def _cut(path: str, split_bytes: int) -> list[FileSplit]:
+def cut(path: str, split_bytes: int | None) -> list[FileSplit]:
+    """The splits of a file; none of an empty one. Raises ConnectorError."""
     with file_errors("look at a file to read", path):
         found = os.stat(path)
     size = found.st_size
+    if size and is_compressed(path):
+        return [FileSplit(path, 0, _UNKNOWN_END, 0, size, found.st_mtime_ns)]
+    step = split_bytes or max(1, size)
     return [
-        FileSplit(path, start, min(start + split_bytes, size), start, size, found.st_mtime_ns)
-        for start in range(0, size, split_bytes)
+        FileSplit(path, start, min(start + step, size), start, size, found.st_mtime_ns)
+        for start in range(0, size, step)
     ]

@@ -8,11 +8,13 @@ from typing import Final
 
 from ...core.errors import ConnectorError
 from .charset import Charset, detect
+from .compression import damage_errors, is_compressed, open_for_reading
 from .paths import file_errors
 from .splits import FileSplit, check_unchanged
 
 _BLOCK_BYTES: Final = 1024 * 1024
 _LONGEST_MARK_BYTES: Final = 4
+_MAX_LENGTH: Final = 2**63 - 1
 
 
 class TextLineCursor:
@@ -31,12 +33,13 @@ class TextLineCursor:
         self._lines: list[bytes] = []
         self._next_line = 0
         self._rest = b""
+        self._length = _MAX_LENGTH if is_compressed(split.path) else split.file_size
         with file_errors("open a file to read", split.path):
-            self._file = open(split.path, "rb", buffering=0)  # noqa: SIM115 (lives longer than a block)
+            self._file = open_for_reading(split.path)
         try:
             self._charset, mark_bytes = detect(charset_name, self._read(_LONGEST_MARK_BYTES))
             self._position = self._first_position(mark_bytes)
-            self._file.seek(self._position)
+            self._seek(self._position)
         except BaseException:
             self._file.close()
             raise
@@ -62,7 +65,7 @@ class TextLineCursor:
         self._next_line += len(lines)
         feeds = len(lines) * len(self._charset.line_feed)
         # The last line of a file may have no line feed.
-        self._position = min(self._position + sum(map(len, lines)) + feeds, self._split.file_size)
+        self._position = min(self._position + sum(map(len, lines)) + feeds, self._length)
         return text
 
     def close(self) -> None:
@@ -134,10 +137,14 @@ class TextLineCursor:
         return self._charset.lines_of(data)
 
     def _read(self, n_bytes: int) -> bytes:
-        with file_errors("read a file", self._split.path):
+        with file_errors("read a file", self._split.path), damage_errors(self._split.path):
             block = self._file.read(n_bytes)
             check_unchanged(self._split, os.fstat(self._file.fileno()))
         return block
+
+    def _seek(self, position: int) -> None:
+        with file_errors("read a file", self._split.path), damage_errors(self._split.path):
+            self._file.seek(position)  # a compressed file is read and thrown away up to there
 
     def _decode(self, lines: list[bytes]) -> list[str]:
         try:
