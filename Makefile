@@ -48,7 +48,7 @@ lint: $(STAMP) ## check format, style and sizes
 	@$(PY) -m ruff format --check . && $(PY) -m ruff check . && $(PY) scripts/check_sizes.py
 
 type: $(STAMP) ## check types (mypy --strict)
-	@$(PY) -m mypy --strict -p millstream && $(PY) -m mypy --strict -p scripts
+	@$(PY) -m mypy --strict -p millstream && $(PY) -m mypy --strict -p scripts && $(PY) -m mypy --strict docs/snippets/*.py
 
 imports: $(STAMP) ## check who imports whom
 	@$(VENV)/bin/lint-imports --no-cache

@@ -5,8 +5,10 @@ A page says `<!-- generated: configuration -->`; `fill_in` puts the text there. 
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import cycle
 from typing import Any, Final
 
 import millstream
@@ -32,8 +34,8 @@ def configuration_table() -> str:
     for row in describe_options():
         text = (
             f"`{row.key}`\n"
-            f":   {row.description}\n\n"
-            f"    Takes {row.expected}. Default: {_code(row.default)}. Environment: `{row.environment}`.\n"
+            f":   {_escaped(row.description)}\n\n"
+            f"    Takes {_escaped(row.expected)}. Default: {_code(row.default)}. Environment: `{row.environment}`.\n"
         )
         sections.setdefault(row.key.split(".")[0], []).append(text)
     return "\n".join(f"## {name}\n\n" + "\n".join(rows) for name, rows in sections.items())
@@ -55,12 +57,12 @@ def _commands(command: Any, path: str) -> Iterator[str]:  # click's, or the copy
         if hasattr(child, "commands"):
             yield from _commands(child, f"{path} {name}")
             continue
-        yield f"## `{path} {name}`\n\n{child.help}\n"
+        yield f"## `{path} {name}`\n\n{_escaped(child.help)}\n"
         for parameter in child.params:
             names = ", ".join(f"`{option}`" for option in parameter.opts if option.startswith("-"))
             metavar = f"`{parameter.metavar}`" if parameter.metavar else ""
             head = " ".join(part for part in (names, metavar) if part) or f"`{parameter.name.upper()}`"
-            yield f"{head}\n:   {parameter.help}\n"
+            yield f"{head}\n:   {_escaped(parameter.help)}\n"
 
 
 def error_table() -> str:
@@ -75,7 +77,7 @@ def error_table() -> str:
     def add(error: type[MillstreamError], depth: int) -> None:
         if error in public:
             summary = (error.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
-            lines.append(f"| {'&emsp;' * depth}`{error.__name__}` | {' '.join(summary.split())} |")
+            lines.append(f"| {'&emsp;' * depth}`{error.__name__}` | {_escaped(' '.join(summary.split()))} |")
         for child in sorted(error.__subclasses__(), key=lambda child: child.__name__):
             add(child, depth + 1)
 
@@ -94,16 +96,25 @@ def features_tables() -> str:
 def _feature_table(features: list[Feature]) -> str:
     lines = ["| Flink | here | proven by |", "| --- | --- | --- |"]
     lines += [
-        f"| {feature.flink} | `{feature.here}` | {'<br>'.join(map(_test_link, feature.tests))} |"
+        f"| {feature.flink} | `{feature.here}` | {'<br>'.join(map(_test_sentence, feature.tests))} |"
         for feature in features
     ]
     return "\n".join(lines)
 
 
-def _test_link(test: str) -> str:
+def _test_sentence(test: str) -> str:
     """The sentence that the name of a test is, and its file."""
     file, *_, name = test.split("::")
-    return f"{name.removeprefix('test_').replace('_', ' ')} (`{file.removeprefix('tests/')}`)"
+    sentence = name.removeprefix("test_").replace("_s_", "'s_").replace("_", " ")
+    return f"{sentence} (`{file.removeprefix('tests/')}`)"
+
+
+def _escaped(text: str) -> str:
+    """Markdown takes `chk-<n>` for HTML, except between backticks."""
+    return "`".join(
+        part if between else html.escape(part, quote=False)
+        for part, between in zip(text.split("`"), cycle((False, True)), strict=False)
+    )
 
 
 def _code(default: str) -> str:

@@ -8,7 +8,7 @@ from millstream import (
 env = StreamExecutionEnvironment.get_execution_environment()
 
 try:
-    env.from_collection([1, 2]).map(lambda left, right: left + right)
+    env.from_collection([1, 2]).map(lambda a, b: a + b)  # type: ignore[arg-type, misc]
 except JobDefinitionError as error:
     print(error.what.split(" (")[0], "...")
     print("fix:", error.fix)
