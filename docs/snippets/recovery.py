@@ -24,11 +24,4 @@ with env.from_sequence(1, 30_000).map(fails_once).execute_and_collect() as resul
     received = list(results)
     restarts = results.get_job_client().statistics().restarts
 
-print(
-    len(received),
-    "records,",
-    len(set(received)),
-    "different ones,",
-    restarts,
-    "restart",
-)
+print(f"{len(received)} records, {len(set(received))} different, {restarts} restart")
