@@ -10,7 +10,7 @@ ROOT: Final = Path(__file__).parents[1]
 # MkDocs loads this file by its path.
 sys.path.insert(0, str(ROOT))
 
-from scripts.reference import fill_in
+from scripts.reference import fill_in  # noqa: E402  # found by the line above
 
 
 def on_config(config: Any) -> Any:  # MkDocs's, which only the group `docs` has
