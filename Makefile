@@ -4,6 +4,7 @@ SHELL  := /bin/sh
 VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.millstream-setup
+DOCS_STAMP := $(VENV)/.millstream-docs
 PYTHON ?=
 ARGS   ?=
 
@@ -13,7 +14,7 @@ ARGS   ?=
 help: ## explain the targets
 	@echo "Millstream: stream processing in Python. Targets:"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "Variables: PYTHON=python3.12 (interpreter of a new $(VENV)), ARGS='...' (passed on), KAFKA=1 (demo)"
+	@echo "Variables: PYTHON=python3.12 (interpreter of a new $(VENV)), ARGS='...' (passed on), KAFKA=1 (demo), RESULTS=junit.xml (docs)"
 
 setup: $(STAMP) ## make or update .venv (done by the other targets when needed)
 	@echo "$(VENV) is up to date"
@@ -47,15 +48,21 @@ lint: $(STAMP) ## check format, style and sizes
 	@$(PY) -m ruff format --check . && $(PY) -m ruff check . && $(PY) scripts/check_sizes.py
 
 type: $(STAMP) ## check types (mypy --strict)
-	@$(PY) -m mypy --strict -p millstream && $(PY) -m mypy --strict scripts
+	@$(PY) -m mypy --strict -p millstream && $(PY) -m mypy --strict -p scripts && $(PY) -m mypy --strict docs/snippets/*.py
 
 imports: $(STAMP) ## check who imports whom
 	@$(VENV)/bin/lint-imports --no-cache
 
 check: lint type imports ## all static checks
 
-docs: $(STAMP) ## test the examples in docstrings
-	@$(PY) -m pytest millstream $(ARGS)
+docs: $(DOCS_STAMP) ## test the examples of docstrings and of the user guide, build the guide into site/
+	@$(PY) -m pytest --no-start-services millstream tests/docs $(ARGS)
+	@$(if $(RESULTS),$(PY) -m scripts.features $(RESULTS))
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet
+
+$(DOCS_STAMP): $(STAMP)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --group docs
+	@touch $@
 
 services: $(STAMP) ## start real services for tests and demos, until Ctrl-C (ARGS='kafka')
 	@$(PY) -m millstream dev services up $(ARGS)
@@ -69,5 +76,5 @@ dist: $(STAMP) ## build the sdist, and the wheel from it, into dist/
 	@rm -rf build && $(PY) -m build --outdir dist .
 
 clean: ## remove environments, caches and build output
-	@rm -rf $(VENV) .venvs build dist millstream.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .venvs build dist site millstream.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

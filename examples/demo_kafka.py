@@ -76,6 +76,7 @@ class KafkaEnds:
             KafkaTopicPartition(self._clicks, channel): clicks.clicks // CHANNELS
             for channel in range(CHANNELS)
         }
+        # --8<-- [start:source]
         return (
             KafkaSource.builder()
             .set_bootstrap_servers(self._servers)
@@ -85,9 +86,11 @@ class KafkaEnds:
             .set_value_only_deserializer(lambda value: Click(*json.loads(value)))
             .build()
         )
+        # --8<-- [end:source]
 
     def sink(self) -> Sink[Any]:
         """One transaction for each checkpoint and worker."""
+        # --8<-- [start:sink]
         serializer = (
             KafkaRecordSerializationSchema.builder()
             .set_topic(self._sales)
@@ -103,6 +106,7 @@ class KafkaEnds:
             .set_transactional_id_prefix(self._sales)
             .build()
         )
+        # --8<-- [end:sink]
 
     @contextmanager
     def feeding(self, clicks: Clickstream, per_second: int) -> Iterator[None]:
