@@ -375,263 +375,90 @@ __all__ = [
     "__version__",
 ]
 
+# The names of each module, separated by blanks.
 _MODULES: Final = {
-    "all_windowed_stream": ("AllWindowedStream",),
-    "async_data_stream": ("AsyncDataStream",),
-    "cached_data_stream": ("CachedDataStream",),
-    "checkpoint_config": (
-        "CheckpointConfig",
-        "CheckpointingMode",
-        "ExternalizedCheckpointRetention",
-    ),
-    "collected": ("CollectedResults",),
-    "connected_streams": (
-        "BroadcastConnectedStream",
-        "BroadcastStream",
-        "ConnectedStreams",
-    ),
-    "core.batch": ("Watermark",),
-    "core.configuration": (
-        "ConfigOption",
-        "Configuration",
-    ),
+    "all_windowed_stream": "AllWindowedStream",
+    "async_data_stream": "AsyncDataStream",
+    "cached_data_stream": "CachedDataStream",
+    "checkpoint_config": "CheckpointConfig CheckpointingMode ExternalizedCheckpointRetention",
+    "collected": "CollectedResults",
+    "connected_streams": "BroadcastConnectedStream BroadcastStream ConnectedStreams",
+    "core.batch": "Watermark",
+    "core.configuration": "ConfigOption Configuration",
     "core.errors": (
-        "CheckpointError",
-        "CheckpointFailureReason",
-        "ConfigurationError",
-        "ConnectorError",
-        "JobCancelledError",
-        "JobDefinitionError",
-        "JobExecutionError",
-        "MillstreamError",
-        "MissingDependencyError",
-        "RecordSerializationError",
-        "SerializationSetupError",
-        "StateError",
-        "UserFunctionError",
-        "WorkerLostError",
+        "CheckpointError CheckpointFailureReason ConfigurationError ConnectorError JobCancelledError "
+        "JobDefinitionError JobExecutionError MillstreamError MissingDependencyError "
+        "RecordSerializationError SerializationSetupError StateError UserFunctionError WorkerLostError"
     ),
-    "core.time": (
-        "Duration",
-        "Instant",
-        "Time",
-    ),
-    "core.types": (
-        "InvalidKeyError",
-        "Row",
-        "RowKind",
-        "TypeInformation",
-        "Types",
-    ),
-    "data_stream": (
-        "DataStream",
-        "DataStreamSink",
-    ),
-    "environment": (
-        "RuntimeExecutionMode",
-        "StreamExecutionEnvironment",
-    ),
-    "execution_config": ("ExecutionConfig",),
-    "interval_join": (
-        "IntervalJoin",
-        "IntervalJoined",
-    ),
-    "iterative_stream": ("IterativeStream",),
-    "joined_streams": (
-        "CoGroupedStreams",
-        "JoinedStreams",
-    ),
-    "keyed_stream": ("KeyedStream",),
+    "core.time": "Duration Instant Time",
+    "core.types": "InvalidKeyError Row RowKind TypeInformation Types",
+    "data_stream": "DataStream DataStreamSink",
+    "environment": "RuntimeExecutionMode StreamExecutionEnvironment",
+    "execution_config": "ExecutionConfig",
+    "interval_join": "IntervalJoin IntervalJoined",
+    "iterative_stream": "IterativeStream",
+    "joined_streams": "CoGroupedStreams JoinedStreams",
+    "keyed_stream": "KeyedStream",
     "operators.accumulators": (
-        "Accumulator",
-        "AverageAccumulator",
-        "DoubleCounter",
-        "DoubleMaximum",
-        "DoubleMinimum",
-        "Histogram",
-        "IntCounter",
-        "IntMaximum",
-        "IntMinimum",
-        "ListAccumulator",
-        "LongCounter",
-        "LongMaximum",
-        "LongMinimum",
+        "Accumulator AverageAccumulator DoubleCounter DoubleMaximum DoubleMinimum Histogram IntCounter "
+        "IntMaximum IntMinimum ListAccumulator LongCounter LongMaximum LongMinimum"
     ),
-    "operators.all_window_functions": (
-        "AllWindowFunction",
-        "ProcessAllWindowFunction",
-    ),
-    "operators.async_functions": (
-        "AsyncFunction",
-        "ResultFuture",
-    ),
+    "operators.all_window_functions": "AllWindowFunction ProcessAllWindowFunction",
+    "operators.async_functions": "AsyncFunction ResultFuture",
     "operators.async_retry": (
-        "AsyncRetryPredicate",
-        "AsyncRetryPredicates",
-        "AsyncRetryStrategies",
-        "AsyncRetryStrategy",
+        "AsyncRetryPredicate AsyncRetryPredicates AsyncRetryStrategies AsyncRetryStrategy"
     ),
     "operators.broadcast_functions": (
-        "BaseBroadcastProcessFunction",
-        "BroadcastProcessFunction",
-        "KeyedBroadcastProcessFunction",
-        "KeyedStateFunction",
+        "BaseBroadcastProcessFunction BroadcastProcessFunction KeyedBroadcastProcessFunction "
+        "KeyedStateFunction"
     ),
-    "operators.checkpointed": (
-        "CheckpointedFunction",
-        "FunctionInitializationContext",
-        "FunctionSnapshotContext",
-    ),
-    "operators.co_functions": (
-        "CoFlatMapFunction",
-        "CoMapFunction",
-        "CoProcessFunction",
-        "KeyedCoProcessFunction",
-    ),
-    "operators.collector": ("Collector",),
-    "operators.count_triggers": (
-        "CountTrigger",
-        "DeltaTrigger",
-        "NeverTrigger",
-        "PurgingTrigger",
-    ),
-    "operators.count_windows": (
-        "CountSlidingWindowAssigner",
-        "CountTumblingWindowAssigner",
-        "GlobalWindows",
-    ),
-    "operators.evictors": (
-        "CountEvictor",
-        "DeltaEvictor",
-        "Evictor",
-        "TimeEvictor",
-        "TimestampedValue",
-    ),
+    "operators.checkpointed": "CheckpointedFunction FunctionInitializationContext FunctionSnapshotContext",
+    "operators.co_functions": "CoFlatMapFunction CoMapFunction CoProcessFunction KeyedCoProcessFunction",
+    "operators.collector": "Collector",
+    "operators.count_triggers": "CountTrigger DeltaTrigger NeverTrigger PurgingTrigger",
+    "operators.count_windows": "CountSlidingWindowAssigner CountTumblingWindowAssigner GlobalWindows",
+    "operators.evictors": "CountEvictor DeltaEvictor Evictor TimeEvictor TimestampedValue",
     "operators.functions": (
-        "AggregateFunction",
-        "FilterFunction",
-        "FlatMapFunction",
-        "Function",
-        "KeySelector",
-        "KeyedProcessFunction",
-        "MapFunction",
-        "MapPartitionFunction",
-        "OutputTag",
-        "Partitioner",
-        "ProcessFunction",
-        "ProcessWindowFunction",
-        "ReduceFunction",
-        "RichFunction",
-        "RuntimeContext",
-        "TimeDomain",
-        "TimerService",
-        "WindowFunction",
+        "AggregateFunction FilterFunction FlatMapFunction Function KeySelector KeyedProcessFunction "
+        "MapFunction MapPartitionFunction OutputTag Partitioner ProcessFunction ProcessWindowFunction "
+        "ReduceFunction RichFunction RuntimeContext TimeDomain TimerService WindowFunction"
     ),
-    "operators.join_functions": (
-        "CoGroupFunction",
-        "FlatJoinFunction",
-        "JoinFunction",
-        "ProcessJoinFunction",
-    ),
-    "operators.metrics": (
-        "Counter",
-        "DescriptiveStatisticsHistogram",
-        "Distribution",
-        "Meter",
-        "MetricGroup",
-    ),
-    "operators.operator_state": (
-        "BroadcastState",
-        "OperatorListState",
-        "OperatorStateStore",
-        "ReadOnlyBroadcastState",
-    ),
+    "operators.join_functions": "CoGroupFunction FlatJoinFunction JoinFunction ProcessJoinFunction",
+    "operators.metrics": "Counter DescriptiveStatisticsHistogram Distribution Meter MetricGroup",
+    "operators.operator_state": "BroadcastState OperatorListState OperatorStateStore ReadOnlyBroadcastState",
     "operators.session_windows": (
-        "DynamicEventTimeSessionWindows",
-        "DynamicProcessingTimeSessionWindows",
-        "EventTimeSessionWindows",
-        "ProcessingTimeSessionWindows",
-        "SessionWindowTimeGapExtractor",
+        "DynamicEventTimeSessionWindows DynamicProcessingTimeSessionWindows EventTimeSessionWindows "
+        "ProcessingTimeSessionWindows SessionWindowTimeGapExtractor"
     ),
-    "operators.sink_functions": (
-        "SinkFunction",
-        "TwoPhaseCommitSinkFunction",
-    ),
+    "operators.sink_functions": "SinkFunction TwoPhaseCommitSinkFunction",
     "operators.time_triggers": (
-        "ContinuousEventTimeTrigger",
-        "ContinuousProcessingTimeTrigger",
-        "EventTimeTrigger",
-        "ProcessingTimeTrigger",
-        "ProcessingTimeoutTrigger",
+        "ContinuousEventTimeTrigger ContinuousProcessingTimeTrigger EventTimeTrigger ProcessingTimeTrigger "
+        "ProcessingTimeoutTrigger"
     ),
-    "operators.trigger": (
-        "Trigger",
-        "TriggerResult",
-    ),
-    "operators.watermark_generator": (
-        "WatermarkGenerator",
-        "WatermarkOutput",
-    ),
-    "operators.watermark_strategy": (
-        "TimestampAssigner",
-        "WatermarkStrategy",
-    ),
+    "operators.trigger": "Trigger TriggerResult",
+    "operators.watermark_generator": "WatermarkGenerator WatermarkOutput",
+    "operators.watermark_strategy": "TimestampAssigner WatermarkStrategy",
     "operators.window_types": (
-        "CountWindow",
-        "CountWindowSerializer",
-        "GlobalWindow",
-        "GlobalWindowSerializer",
-        "TimeWindow",
-        "TimeWindowSerializer",
-        "TypeSerializer",
-        "Window",
+        "CountWindow CountWindowSerializer GlobalWindow GlobalWindowSerializer TimeWindow "
+        "TimeWindowSerializer TypeSerializer Window"
     ),
     "operators.windowing": (
-        "MergingWindowAssigner",
-        "SlidingEventTimeWindows",
-        "SlidingProcessingTimeWindows",
-        "TumblingEventTimeWindows",
-        "TumblingProcessingTimeWindows",
-        "WindowAssigner",
-        "WindowStagger",
+        "MergingWindowAssigner SlidingEventTimeWindows SlidingProcessingTimeWindows "
+        "TumblingEventTimeWindows TumblingProcessingTimeWindows WindowAssigner WindowStagger"
     ),
-    "partition_window": (
-        "KeyedPartitionWindowedStream",
-        "Order",
-        "PartitionWindowedStream",
-    ),
-    "runtime.job_manager.client": (
-        "JobClient",
-        "JobExecutionResult",
-    ),
-    "runtime.job_manager.scheduling": ("JobStatus",),
-    "slot_sharing": (
-        "MemorySize",
-        "SlotSharingGroup",
-    ),
+    "partition_window": "KeyedPartitionWindowedStream Order PartitionWindowedStream",
+    "runtime.job_manager.client": "JobClient JobExecutionResult",
+    "runtime.job_manager.scheduling": "JobStatus",
+    "slot_sharing": "MemorySize SlotSharingGroup",
     "state.descriptors": (
-        "AggregatingStateDescriptor",
-        "ListStateDescriptor",
-        "MapStateDescriptor",
-        "ReducingStateDescriptor",
-        "ValueStateDescriptor",
+        "AggregatingStateDescriptor ListStateDescriptor MapStateDescriptor ReducingStateDescriptor "
+        "ValueStateDescriptor"
     ),
-    "state.keyed": (
-        "AggregatingState",
-        "KeyedStateStore",
-        "ListState",
-        "MapState",
-        "ReducingState",
-        "ValueState",
-    ),
-    "state_backends": (
-        "EmbeddedRocksDBStateBackend",
-        "HashMapStateBackend",
-        "StateBackend",
-    ),
-    "windowed_stream": ("WindowedStream",),
+    "state.keyed": "AggregatingState KeyedStateStore ListState MapState ReducingState ValueState",
+    "state_backends": "EmbeddedRocksDBStateBackend HashMapStateBackend StateBackend",
+    "windowed_stream": "WindowedStream",
 }
-_MODULE_OF: Final = {name: module for module, names in _MODULES.items() for name in names}
+_MODULE_OF: Final = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:

@@ -76,6 +76,7 @@ def test_every_package_that_is_imported_is_declared() -> None:
         | {"millstream"}
         | _USERS_OWN
         | _TYPE_CHECKERS_OWN
+        | _LATER_PYTHONS
     )
     undeclared = {
         f"{path.relative_to(ROOT)}: {module}"
@@ -88,7 +89,10 @@ def test_every_package_that_is_imported_is_declared() -> None:
 
 
 # Libraries whose values users bring along: touched only where the user's program has them.
-_USERS_OWN = {"numpy"}
+# pytest: whoever derives from the contract tests of `millstream.testing.connectors` runs them with it.
+_USERS_OWN = {"numpy", "pytest"}
+# Of the standard library of later Pythons; used where it is there.
+_LATER_PYTHONS = {"compression"}
 # Imported under TYPE_CHECKING alone: every type checker brings it along.
 _TYPE_CHECKERS_OWN = {"typing_extensions"}
 # Distributions whose module has another name.
