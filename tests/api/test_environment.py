@@ -104,8 +104,8 @@ def test_an_unknown_key_is_refused_when_it_is_set_naming_the_line():
 
 
 def test_a_setter_s_bad_value_names_the_user_s_line():
-    with pytest.raises(ConfigurationError) as caught:
-        environment().set_buffer_timeout(-1)
+    with pytest.raises(JobDefinitionError, match="buffer timeout") as caught:
+        environment().set_buffer_timeout(-2)
     assert __file__ in caught.value.where
     for mode in RuntimeExecutionMode:
         assert environment().set_runtime_mode(mode).get_configuration().to_dict() == {
