@@ -53,10 +53,10 @@ class WatermarkValve:
                 return [*result, WatermarkStatus(idle=True)]
             return self._advance()
         state.aligned = state.watermark >= self._watermark
-        if self._idle:
-            self._idle = False
-            return [WatermarkStatus(idle=False)]
-        return []
+        woken: list[Watermark | WatermarkStatus] = [WatermarkStatus(idle=False)] if self._idle else []
+        self._idle = False
+        # It may be the only aligned one, ahead of what was passed on while those behind it decided.
+        return [*woken, *self._advance()]
 
     def _advance(self) -> list[Watermark | WatermarkStatus]:
         aligned = [state.watermark for state in self._channels if state.aligned and not state.idle]

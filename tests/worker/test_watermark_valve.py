@@ -63,6 +63,17 @@ def test_watermarks_of_idle_inputs_are_ignored() -> None:
     assert valve.on_watermark(1, 10) == [W(10)]
 
 
+def test_the_minimum_is_derived_afresh_when_an_input_becomes_active_again() -> None:
+    valve = WatermarkValve(3)
+    valve.on_watermark(0, 0)
+    valve.on_status(1, idle=True)
+    assert valve.on_watermark(2, 1) == [W(0)]
+    valve.on_status(2, idle=True)
+    valve.on_status(1, idle=False)  # it has said nothing yet and does not count until it has caught up
+    assert valve.on_status(0, idle=True) == []
+    assert valve.on_status(2, idle=False) == [W(1)]
+
+
 def test_inputs_that_end_do_not_hold_back_the_others() -> None:
     valve = WatermarkValve(2)
     valve.on_watermark(1, 10)
