@@ -40,6 +40,11 @@ Settings = Annotated[
     typer.Option("-D", metavar="KEY=VALUE", help="A setting; repeat for more. See also millstream.yaml."),
 ]
 
+PyFlink = Annotated[
+    bool,
+    typer.Option("--pyflink", help="The program imports pyflink: let it find Millstream under that name."),
+]
+
 
 @app.command()
 def run(
@@ -57,6 +62,7 @@ def run(
             "--resume", help="Go on from the job's newest complete checkpoint; start afresh if there is none."
         ),
     ] = False,
+    pyflink: PyFlink = False,
 ) -> None:
     """Run a program's jobs here, with as many worker processes as they need."""
     if resume and from_path is not None:
@@ -66,7 +72,7 @@ def run(
     invocation.use(
         invocation.Invocation(_overrides(settings, parallelism), resume=resume, savepoint_path=from_path)
     )
-    run_script(job, arguments or [])
+    _run(job, arguments, pyflink=pyflink)
 
 
 @app.command()
@@ -75,13 +81,14 @@ def plan(
     arguments: ProgramArguments = None,
     parallelism: Parallelism = None,
     settings: Settings = None,
+    pyflink: PyFlink = False,
 ) -> None:
     """Show the graphs of a program's jobs instead of running them.
 
     The program itself runs up to each execute(), which prints the graphs and returns.
     """
     invocation.use(invocation.Invocation(_overrides(settings, parallelism), show_plan=_print_plan))
-    run_script(job, arguments or [])
+    _run(job, arguments, pyflink=pyflink)
 
 
 @app.command()
@@ -95,6 +102,14 @@ def checkpoints(
     from .checkpoint_listing import print_checkpoints
 
     print_checkpoints(directory, list_checkpoints(directory))
+
+
+def _run(job: Path, arguments: list[str] | None, *, pyflink: bool) -> None:
+    if pyflink:
+        from .pyflink import install
+
+        install()
+    run_script(job, arguments or [])
 
 
 def _print_plan(graph: StreamGraph) -> None:

@@ -210,13 +210,16 @@ class StreamExecutionEnvironment:
         They travel to the workers with the program; after a restart reading goes on where the checkpoint says.
 
         Args:
-            type_info: type of the elements; generic if omitted.
+            type_info: type of the elements; generic if omitted. For a row type, tuples, lists and dicts of field values become
+                rows, as in PyFlink.
         """
+        declared = declared_type(type_info)
+        elements = collection if declared.is_plain else map(declared.coerce, collection)
         return self._source(
-            CollectionSource(collection),
+            CollectionSource(elements),
             WatermarkStrategy.no_watermarks(),
             "Collection Source",
-            type_info,
+            declared,
             parallel=False,
         )
 

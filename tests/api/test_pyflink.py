@@ -1,0 +1,174 @@
+"""Programs written for PyFlink, as they are."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+WINDOWS = """
+import argparse
+from typing import Iterable
+
+from pyflink.common import Duration, Encoder, Time, Types, WatermarkStrategy
+from pyflink.common.watermark_strategy import TimestampAssigner
+from pyflink.datastream import ProcessWindowFunction, StreamExecutionEnvironment
+from pyflink.datastream.connectors import FileSink, OutputFileConfig, RollingPolicy
+from pyflink.datastream.window import (
+    ContinuousEventTimeTrigger, EventTimeSessionWindows, SessionWindowTimeGapExtractor, TimeWindow, TumblingEventTimeWindows,
+)
+
+
+class Second(TimestampAssigner):
+    def extract_timestamp(self, value, record_timestamp) -> int:
+        return int(value[1])
+
+
+class ByValue(SessionWindowTimeGapExtractor):
+    def extract(self, element: tuple) -> int:
+        return element[1]
+
+
+class Count(ProcessWindowFunction[tuple, tuple, str, TimeWindow]):
+    def process(self, key: str, context: ProcessWindowFunction.Context[TimeWindow], elements: Iterable[tuple]):
+        return [(key, context.window().start, context.window().end, len(list(elements)))]
+
+    def clear(self, context: ProcessWindowFunction.Context) -> None:
+        pass
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--output")
+    arguments, _ = parser.parse_known_args()
+    env = StreamExecutionEnvironment.get_execution_environment()
+    env.add_jars("file:///connectors.jar")
+    env.set_parallelism(1)
+    records = env.from_collection([("a", n) for n in (1, 2, 3, 9, 15)], Types.TUPLE([Types.STRING(), Types.INT()]))
+    keyed = records.assign_timestamps_and_watermarks(
+        WatermarkStrategy.for_bounded_out_of_orderness(Duration.of_seconds(1)).with_timestamp_assigner(Second())
+    ).key_by(lambda x: x[0], key_type=Types.STRING())
+    tumbling = keyed.window(TumblingEventTimeWindows.of(Time.milliseconds(10))).trigger(
+        ContinuousEventTimeTrigger.of(Time.milliseconds(5))
+    )
+    sessions = keyed.window(EventTimeSessionWindows.with_dynamic_gap(ByValue()))
+    types = Types.TUPLE([Types.STRING(), Types.INT(), Types.INT(), Types.INT()])
+    counts = tumbling.process(Count(), types).union(sessions.process(Count(), types))
+    if arguments.output:
+        counts.sink_to(
+            FileSink.for_row_format(arguments.output, Encoder.simple_string_encoder())
+            .with_output_file_config(OutputFileConfig.builder().with_part_prefix("p").with_part_suffix(".ext").build())
+            .with_rolling_policy(RollingPolicy.default_rolling_policy())
+            .build()
+        )
+    else:
+        counts.print()
+    env.execute()
+"""
+
+STATE = """
+from pyflink.common import Row
+from pyflink.common.typeinfo import Types
+from pyflink.datastream import RuntimeExecutionMode, StreamExecutionEnvironment
+from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
+from pyflink.datastream.state import ValueStateDescriptor
+
+
+class Sum(KeyedProcessFunction):
+    def open(self, runtime_context: RuntimeContext):
+        self.state = runtime_context.get_state(ValueStateDescriptor("state", Types.PICKLED_BYTE_ARRAY()))
+
+    def process_element(self, value, ctx: "KeyedProcessFunction.Context"):
+        self.state.update((self.state.value() or 0) + value.amount)
+        yield value.name, self.state.value()
+
+
+env = StreamExecutionEnvironment.get_execution_environment()
+env.set_runtime_mode(RuntimeExecutionMode.STREAMING)
+rows = env.from_collection(
+    [Row(name="a", amount=1), ("b", 2), {"name": "a", "amount": 3}],
+    type_info=Types.ROW_NAMED(["name", "amount"], [Types.STRING(), Types.INT()]),
+)
+rows.key_by(lambda value: value[0]).process(Sum()).print()
+env.execute()
+"""
+
+
+def run(
+    program: str, folder: Path, *arguments: str, parallelism: int = 1
+) -> subprocess.CompletedProcess[str]:
+    script = folder / "job.py"
+    script.write_text(program)
+    command = [sys.executable, "-m", "millstream", "run", "--pyflink", str(script), "-p", str(parallelism)]
+    return subprocess.run(
+        [*command, "--", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_windows_triggers_and_sessions(tmp_path: Path) -> None:
+    done = run(WINDOWS, tmp_path)
+    assert done.returncode == 0, done.stderr
+    # The continuous trigger fires the first window at 5 and at its end; the second one would do so at 20, after its end.
+    expected = [("a", 0, 10, 4)] * 2 + [("a", 10, 20, 1)]
+    expected += [("a", 1, 6, 3), ("a", 9, 30, 2)]
+    assert sorted(map(eval, done.stdout.split("\n")[:-1])) == sorted(expected)
+
+
+def test_a_file_sink(tmp_path: Path) -> None:
+    done = run(WINDOWS, tmp_path, "--output", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    parts = [path for path in (tmp_path / "out").rglob("p*.ext") if not path.name.startswith(".")]
+    assert sum(len(path.read_text().splitlines()) for path in parts) == 5
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_rows_and_state(tmp_path: Path, parallelism: int) -> None:
+    done = run(STATE, tmp_path, parallelism=parallelism)
+    assert done.returncode == 0, done.stderr
+    lines = [line.rpartition("> ")[2] for line in done.stdout.splitlines()]
+    assert sorted(lines) == ["('a', 1)", "('a', 4)", "('b', 2)"]
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("from pyflink.datastream.connectors import FlinkKafkaConsumer", "use KafkaSource"),
+        ("from pyflink.datastream import FsStateBackend", "use HashMapStateBackend"),
+        ("import pyflink.table", "see the migration page"),
+    ],
+)
+def test_what_is_missing_says_what_to_use_instead(tmp_path: Path, line: str, advice: str) -> None:
+    done = run(line, tmp_path)
+    assert done.returncode == 1
+    assert "does not exist in Millstream" in done.stderr
+    assert advice in done.stderr
+
+
+NAMES = {
+    "pyflink.common": "Configuration Duration Encoder ExecutionConfig Instant JobClient JobExecutionResult JobStatus Row RowKind "
+    "SimpleStringSchema Time TypeInformation Types WatermarkStrategy",
+    "pyflink.datastream": "AggregateFunction AsyncDataStream AsyncFunction BroadcastConnectedStream BroadcastStream CheckpointConfig "
+    "CheckpointingMode CoFlatMapFunction CoMapFunction CoProcessFunction ConnectedStreams CountWindow DataStream DataStreamSink "
+    "EmbeddedRocksDBStateBackend ExternalizedCheckpointRetention FilterFunction FlatMapFunction GlobalWindow HashMapStateBackend "
+    "KeySelector KeyedBroadcastProcessFunction KeyedCoProcessFunction KeyedProcessFunction KeyedStream MapFunction MemorySize "
+    "MergingWindowAssigner OutputTag Partitioner ProcessAllWindowFunction ProcessFunction ProcessWindowFunction ReduceFunction "
+    "RuntimeContext RuntimeExecutionMode SinkFunction SlotSharingGroup StateBackend StreamExecutionEnvironment TimeDomain TimeWindow "
+    "TimerService Trigger TriggerResult Window WindowAssigner WindowFunction WindowedStream",
+    "pyflink.datastream.state": "AggregatingStateDescriptor ListState ListStateDescriptor MapState MapStateDescriptor "
+    "ReducingStateDescriptor ValueState ValueStateDescriptor",
+    "pyflink.datastream.connectors.kafka": "KafkaOffsetsInitializer KafkaRecordSerializationSchema KafkaSink KafkaSource",
+    "pyflink.datastream.connectors.number_seq": "NumberSequenceSource",
+    "pyflink.datastream.connectors.file_system": "BucketAssigner FileSink FileSource OutputFileConfig RollingPolicy StreamFormat",
+    "pyflink.datastream.formats.json": "JsonRowDeserializationSchema JsonRowSerializationSchema",
+    "pyflink.datastream.formats.csv": "CsvRowDeserializationSchema CsvRowSerializationSchema",
+}
+
+
+def test_the_names_that_programs_import_are_there(tmp_path: Path) -> None:
+    lines = [f"from {module} import {', '.join(names.split())}" for module, names in NAMES.items()]
+    done = run("\n".join([*lines, "from pyflink.datastream.window import *", "print('all there')"]), tmp_path)
+    assert done.stdout == "all there\n", done.stderr
