@@ -53,7 +53,7 @@ class ProcessingTime(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RuntimeInfo:
-    """Facts about the running subtask, and what its functions may use. `subtask` counts from 0, `attempt` from 0 over
+    """Facts about the running subtask, and what its functions may use. `subtask` counts from 0, `attempt` from 1 over
     restarts."""
 
     job_id: str

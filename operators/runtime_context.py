@@ -34,7 +34,7 @@ class StatelessRuntimeContext(RuntimeContext):
         return self._info.subtask
 
     def get_attempt_number(self) -> int:
-        return self._info.attempt
+        return self._info.attempt - 1
 
     def get_task_name_with_subtasks(self) -> str:
         return f"{self._info.task_name} ({self._info.subtask + 1}/{self._info.parallelism})"

@@ -135,7 +135,7 @@ class OperatorHarness:
         self._collecting_bytes = collecting_bytes
         self._restored_id = None if _before is None else self.checkpoint_id
         self._folder: _Folder = _Folder(directory) if _before is None else _before._folder
-        self._attempt: int = 0 if _before is None else _before._attempt + 1
+        self._attempt: int = 1 if _before is None else _before._attempt + 1
         self._collector: _Collector = _Collector() if _before is None else _before._collector
         self._time = ProcessingTimeService(self.clock)
         self._storage = CheckpointStorage(str(self._folder.path / "checkpoints"), "harness")

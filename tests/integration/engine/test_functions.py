@@ -10,8 +10,10 @@ import pytest
 from millstream import (
     AggregateFunction,
     KeySelector,
+    MapFunction,
     Partitioner,
     ReduceFunction,
+    RuntimeContext,
     StreamExecutionEnvironment,
     TumblingEventTimeWindows,
     WatermarkStrategy,
@@ -122,3 +124,32 @@ def test_rolling_aggregations_and_projections_give_what_plain_python_gives(
             expected["min_by", *min(seen, key=lambda record: record[1])] += 1
             expected["max_by", *max(seen, key=lambda record: record[1])] += 1
     assert found == expected
+
+
+class FailsAtFirst(MapFunction[int, tuple[int, str, int]]):
+    def open(self, runtime_context: RuntimeContext) -> None:
+        self.attempt = runtime_context.get_attempt_number()
+        self.task = runtime_context.get_task_name_with_subtasks()
+
+    def map(self, value: int) -> tuple[int, str, int]:
+        if self.attempt == 0:
+            msg = "the first attempt"
+            raise RuntimeError(msg)
+        return value, self.task, self.attempt
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_a_function_learns_which_attempt_it_is_counting_from_zero(
+    workshop: Workshop, parallelism: int
+) -> None:
+    configuration = workshop.configuration()
+    configuration.set_string("restart-strategy.type", "fixed-delay")
+    configuration.set_string("restart-strategy.fixed-delay.attempts", "2")
+    configuration.set_string("restart-strategy.fixed-delay.delay", "0 s")
+    env = StreamExecutionEnvironment.get_execution_environment(configuration).set_parallelism(parallelism)
+    numbers = env.from_sequence(1, 4).map(FailsAtFirst()).name("Fails")
+    with numbers.execute_and_collect() as found:
+        results = sorted(found)
+    assert {attempt for _, _, attempt in results} <= set(range(1, 1 + parallelism))
+    assert [value for value, _, _ in results] == [1, 2, 3, 4]
+    assert all(task.endswith(f"/{parallelism})") for _, task, _ in results)
