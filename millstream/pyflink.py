@@ -24,6 +24,7 @@ _ROOT: Final = "pyflink"
 
 _COMMON: Final = [
     "completable_future",
+    "config_options",
     "configuration",
     "execution_config",
     "execution_mode",
@@ -33,6 +34,7 @@ _COMMON: Final = [
     "job_status",
     "restart_strategy",
     "serialization",
+    "serializer",
     "time",
     "typeinfo",
     "types",
@@ -43,6 +45,8 @@ _DATASTREAM: Final = [
     "checkpoint_config",
     "checkpointing_mode",
     "data_stream",
+    "execution_mode",
+    "externalized_checkpoint_retention",
     "functions",
     "output_tag",
     "runtime_execution_mode",
