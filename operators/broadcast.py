@@ -18,12 +18,11 @@ from .broadcast_functions import (
     KeyedStateFunction,
 )
 from .functions import OutputTag, TimeDomain, TimerService
-from .key_validation import KeyValidator
+from .keyed_calls import KeyedCalls, timestamps_of
 from .operator_state import BroadcastState, OperatorStateStore, ReadOnlyBroadcastState
-from .process import timestamps_of
 from .results import ResultCollector
 from .runtime_context import KeyedRuntimeContext, StatelessRuntimeContext
-from .timer_service import KeyedTimerService, UnkeyedTimerService
+from .timer_service import UnkeyedTimerService
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -102,64 +101,38 @@ class _KeyedBroadcastOperator(TwoInputOperator):
     def __init__(self, spec: KeyedBroadcastProcessSpec) -> None:
         self._spec = spec
         self._function = spec.function
-        self._keys = KeyContext()
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)
-        spec, keys = self._spec, self._keys
-        self._validate_key = KeyValidator(spec.key_type)
+        spec = self._spec
         self.backend = context.open_backend()
-        self._results = ResultCollector(context.output)
-        self._timers = KeyedTimerService(
-            self.backend, keys, spec.key_type, context.processing_time, self._on_timer, self._results.flush
-        )
+        self._calls = calls = KeyedCalls(context, self.backend, spec.key_type, self._function.on_timer)
         states = _States(spec.broadcast_states, context.operator_state)
-        self._reading = _ReadingContext(self._results, self._timers, states, keys)
-        keyed_states = _KeyedStates(KeyedStateStore(self.backend, keys, spec.key_type), keys)
-        self._writing = _WritingContext(self._results, self._timers, states, keyed_states)
-        self._function.open(KeyedRuntimeContext(context.info, self.backend, keys, spec.key_type))
-        self._timers.set_alarm()
+        self._reading = calls.timer_context = _ReadingContext(calls.results, calls.timers, states, calls.keys)
+        keyed_states = _KeyedStates(KeyedStateStore(self.backend, calls.keys, spec.key_type), calls.keys)
+        self._writing = _WritingContext(calls.results, calls.timers, states, keyed_states)
+        self._function.open(KeyedRuntimeContext(context.info, self.backend, calls.keys, spec.key_type))
+        calls.timers.set_alarm()
 
     def process_batch(self, batch: RecordBatch) -> None:
-        key_of, process, keys = self._spec.key_selector, self._function.process_element, self._keys
-        context, collect, validate = self._reading, self._results.collect, self._validate_key
-        timers = self._timers
-        for value, timestamp in zip(batch.values, timestamps_of(batch), strict=True):
-            keys.current_key = key = key_of(value)
-            validate(key)
-            context.record_timestamp = timestamp
-            collect(process(value, context), timestamp)
-            if timers.has_passed:
-                timers.fire_passed()
-        self._results.flush()
+        self._calls.process(batch, self._spec.key_selector, self._function.process_element, self._reading)
 
     def process_batch2(self, batch: RecordBatch) -> None:
-        process, context, collect = (
-            self._function.process_broadcast_element,
-            self._writing,
-            self._results.collect,
-        )
+        process, context, keys = self._function.process_broadcast_element, self._writing, self._calls.keys
+        results = self._calls.results
         for value, timestamp in zip(batch.values, timestamps_of(batch), strict=True):
-            self._keys.current_key = _NO_KEY
+            keys.current_key = _NO_KEY
             context.record_timestamp = timestamp
-            collect(process(value, context), timestamp)
-        self._results.flush()
+            results.collect(process(value, context), timestamp)
+        results.flush()
 
     def process_watermark(self, timestamp: int) -> None:
-        self._timers.advance_watermark(timestamp)
-        self._results.flush()
+        self._calls.advance_watermark(timestamp)
         self.output.emit_watermark(timestamp)
 
     def end_key(self) -> None:
-        self._timers.end_key()
-        self._results.flush()
+        self._calls.end_key()
         super().end_key()
-
-    def _on_timer(self, timestamp: int, domain: str) -> None:
-        self._reading.domain = domain
-        self._reading.record_timestamp = timestamp
-        happened = timestamp if domain == TimeDomain.EVENT_TIME else None
-        self._results.collect(self._function.on_timer(timestamp, self._reading), happened)
 
     def close(self) -> None:
         self._function.close()

@@ -11,10 +11,10 @@ from ..core.types import TypeInformation
 from ..state.keyed import KeyContext
 from .base import Operator, OperatorContext
 from .functions import KeyedProcessFunction, OutputTag, ProcessFunction, TimeDomain, TimerService
-from .key_validation import KeyValidator
+from .keyed_calls import KeyedCalls, timestamps_of
 from .results import ResultCollector
 from .runtime_context import KeyedRuntimeContext, StatelessRuntimeContext
-from .timer_service import KeyedTimerService, UnkeyedTimerService
+from .timer_service import UnkeyedTimerService
 from .user_function import UserFunction
 
 
@@ -79,65 +79,30 @@ class _KeyedProcessOperator(Operator):
     def __init__(self, spec: KeyedProcessSpec) -> None:
         self._spec = spec
         self._function = UserFunction(spec.function, "process_element")
-        self._on_timer_of_user = getattr(spec.function, "on_timer", None)
-        self._keys = KeyContext()
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)
-        self._validate_key = KeyValidator(self._spec.key_type)
+        key_type, on_timer = self._spec.key_type, getattr(self._spec.function, "on_timer", None)
         self.backend = context.open_backend()
-        self._results = ResultCollector(context.output)
-        self._timers = KeyedTimerService(
-            self.backend,
-            self._keys,
-            self._spec.key_type,
-            context.processing_time,
-            self._on_timer,
-            self._results.flush,
-        )
-        self._context = KeyedContext(self._results, self._keys, self._timers)
-        self._function.open(KeyedRuntimeContext(context.info, self.backend, self._keys, self._spec.key_type))
-        self._timers.set_alarm()
+        self._calls = calls = KeyedCalls(context, self.backend, key_type, on_timer)
+        self._context = calls.timer_context = KeyedContext(calls.results, calls.keys, calls.timers)
+        self._function.open(KeyedRuntimeContext(context.info, self.backend, calls.keys, key_type))
+        calls.timers.set_alarm()
 
     def process_batch(self, batch: RecordBatch) -> None:
-        key_of, process, keys = self._spec.key_selector, self._function.call, self._keys
-        context, collect, validate = self._context, self._results.collect, self._validate_key
-        timers = self._timers
-        for value, timestamp in zip(batch.values, timestamps_of(batch), strict=True):
-            keys.current_key = key = key_of(value)
-            validate(key)
-            context.record_timestamp = timestamp
-            collect(process(value, context), timestamp)
-            if timers.has_passed:
-                timers.fire_passed()
-        self._results.flush()
+        self._calls.process(batch, self._spec.key_selector, self._function.call, self._context)
 
     def process_watermark(self, timestamp: int) -> None:
-        self._timers.advance_watermark(timestamp)
-        self._results.flush()
+        self._calls.advance_watermark(timestamp)
         self.output.emit_watermark(timestamp)
 
     def end_key(self) -> None:
-        self._timers.end_key()
-        self._results.flush()
+        self._calls.end_key()
         super().end_key()
-
-    def _on_timer(self, timestamp: int, domain: str) -> None:
-        context = self._context
-        context.domain = domain
-        context.record_timestamp = timestamp
-        if self._on_timer_of_user is not None:
-            happened = timestamp if domain == TimeDomain.EVENT_TIME else None
-            self._results.collect(self._on_timer_of_user(timestamp, context), happened)
 
     def close(self) -> None:
         self._function.close()
         super().close()
-
-
-def timestamps_of(batch: RecordBatch) -> Sequence[int | None]:
-    """A timestamp for each record, None for each when nobody said when."""
-    return [None] * len(batch.values) if batch.timestamps is None else batch.timestamps
 
 
 class ProcessContext(ProcessFunction.Context):

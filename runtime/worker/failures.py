@@ -16,6 +16,7 @@ from ...core.types import excerpt
 from ...operators.base import Operator
 from ...operators.checkpointed import CheckpointedFunctions
 from ...operators.codegen import FILENAME_PREFIX, owner_of
+from ...operators.keyed_calls import KeyedCalls
 from ..exchange.record_writer import RecordWriter
 from ..graph.execution_graph import Subtask
 from ..messages import TaskFailure
@@ -26,7 +27,7 @@ _ROOT: Final = Path(__file__).resolve().parent.parent.parent
 _PACKAGE: Final = Path(sys.modules[__name__.partition(".")[0]].__path__[0]).resolve()
 _OWN_FOLDERS: Final = (*(f"{_ROOT / layer}/" for layer in _LAYERS), f"{_PACKAGE}/")
 _MAX_PICKLED_BYTES: Final = 1 << 20
-_RUNS_FUNCTIONS: Final = (Operator, RecordWriter, CheckpointedFunctions)
+_RUNS_FUNCTIONS: Final = (Operator, KeyedCalls, RecordWriter, CheckpointedFunctions)
 
 
 def describe_failure(error: BaseException, subtask: Subtask | None) -> TaskFailure:
