@@ -1,7 +1,7 @@
 """PyFlink programs unchanged: `install()` lets `import pyflink` find Millstream.
 
-The modules that DataStream programs import from exist under their names and hand out Millstream's classes, which have PyFlink's names
-and arguments. A name that has no counterpart raises an error that says what to use instead.
+The modules that DataStream programs import from exist under their names and hand out Millstream's classes. A name that has no
+counterpart raises an error; where there is something to use instead, it says what.
 """
 
 from __future__ import annotations
