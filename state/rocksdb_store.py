@@ -6,7 +6,7 @@ Durability comes from checkpoints alone, so what is in memory of RocksDB may be 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -83,9 +83,12 @@ class RocksStore:
             yield part
             cursor.seek(successor(prefix + part))
 
-    def delete(self, begin: bytes, end: bytes | None) -> None:
-        """Delete one key (`end` is None) or all from `begin` to before `end`; later, if frozen."""
-        self._held_back.append((begin, end))
+    def delete(self, ranges: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Delete single keys (where the end is None) and all keys from a begin to before its end; later, if frozen.
+
+        All in one write: a write of RocksDB costs more than the deletions in it.
+        """
+        self._held_back.extend(ranges)
         if not self.frozen:
             self._delete_held_back()
 

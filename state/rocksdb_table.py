@@ -7,14 +7,14 @@ generation when it is written, back when it is touched, and out of memory with t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from zlib import crc32
 
-from ..core.types import GENERIC, TypeInformation
+from ..core.types import TypeInformation, exact
 from .backend import StateMap, TableDescriptor
-from .rocksdb_keys import KeyLayout, successor
+from .rocksdb_keys import PREFIX_BYTES, KeyLayout, split_prefix, successor
 from .rocksdb_store import BATCH_ENTRIES, RocksStore, new_batch
 from .table_registry import naming_state
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:  # a native module of megabytes, loaded when a backend needs i
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-_UNCHECKED: Final = GENERIC.serializer()  # the encoding of every plain type, without its check
 
 _RANGE_KEYS: Final = 8
 """A namespace is dropped by deleting a range in each key group once it has more than this many keys per group: deleted ranges
@@ -127,15 +125,14 @@ class RocksStateMap(StateMap[K, V]):
     def flush(self, batch: rocksdict.WriteBatch, limit: int) -> int:
         """Put up to `limit` entries, oldest first, and all deletions into `batch`, which the caller writes before anything is
         read; returns how many entries."""
-        table, address_of = self._table, self.address.of
-        for key in self._removed:
-            if not dict.__contains__(self, key):
-                batch.delete(address_of(key))
+        table, addresses = self._table, self.address.of_all
+        for address in addresses(key for key in self._removed if not dict.__contains__(self, key)):
+            batch.delete(address)
         items = list(islice(self.items(), limit))
-        dumps = table.value_dumper([value for _, value in items])
-        put = batch.put
-        for key, value in items:
-            put(address_of(key), dumps(value))
+        values = [value for _, value in items]
+        put, written = batch.put, addresses(key for key, _ in items)
+        for address, raw in zip(written, table.dumps_values(values), strict=True):
+            put(address, raw)
         self._removed.clear()
         if len(items) == len(self):
             self.clear()
@@ -145,7 +142,7 @@ class RocksStateMap(StateMap[K, V]):
         self._young.update(items)
         if items:
             self._stored = True
-            table.note_stored(self, (key for key, _ in items))
+            table.note_stored(self, written)
         return len(items)
 
     def evict(self) -> None:
@@ -195,6 +192,21 @@ class _Address:
         if self._fixed is not None:
             return self._fixed + encoded
         return layout.prefixes[crc32(encoded) % layout.max_parallelism] + self.part + encoded
+
+    def of_all(self, keys: Iterable[Any]) -> list[bytes]:
+        """The same for many, without a call for each."""
+        layout = self._layout
+        encode, prefixes, max_parallelism, part = (
+            layout.encode,
+            layout.prefixes,
+            layout.max_parallelism,
+            self.part,
+        )
+        if self._fixed is not None:
+            fixed = self._fixed
+            return [fixed + encode(key) for key in keys]
+        encoded = [encode(key) for key in keys]
+        return [prefixes[crc32(key) % max_parallelism] + part + key for key in encoded]
 
     def prefixes(self, groups: Iterable[int]) -> list[bytes]:
         """What the stored entries begin with, given the key groups that have some."""
@@ -278,28 +290,26 @@ class RocksTable:
         prefixes = address.prefixes(self._groups_of(namespace))
         keys = None if found is None else found.known_keys()
         if keys is not None and len(keys) <= _RANGE_KEYS * len(prefixes):
-            for key in keys:
-                self.store.delete(address.of(key), None)
+            self.store.delete([(key, None) for key in address.of_all(keys)])
         else:
-            for prefix in prefixes:
-                self.store.delete(prefix, successor(prefix))
+            self.store.delete([(prefix, successor(prefix)) for prefix in prefixes])
         if self._groups is not None:
             self._groups.pop(namespace, None)
         elif self.store.frozen:
             self._dropped.add(namespace)
 
-    def value_dumper(self, values: list[Any]) -> Callable[[Any], bytes]:
-        """What encodes each of these. Checking a type costs more than encoding: plain types check all values at once.
+    def dumps_values(self, values: list[Any]) -> list[bytes]:
+        """Each encoded. Checking a type costs more than encoding: plain types check all values at once.
 
         Raises:
             RecordSerializationError: a value is not of the declared type, or has no exact encoding.
         """
         value_type = self._descriptor.value_type
         if not value_type.is_plain:
-            return self._values.dumps
+            return list(map(self._values.dumps, values))
         if value_type.mismatch(values) is not None:
             self._values.dumps_batch(values)  # raises, and tells which value
-        return _UNCHECKED.dumps
+        return exact.dumps_each(values)
 
     def stored_entries(self, found: RocksStateMap[Any, Any]) -> Iterator[tuple[Any, bytes]]:
         """Keys and encoded values of a namespace in the database."""
@@ -307,14 +317,14 @@ class RocksTable:
             for db_key, raw in self.store.scan(prefix):
                 yield self.layout.decode(db_key[len(prefix) :]), raw
 
-    def note_stored(self, found: RocksStateMap[Any, Any], keys: Iterable[Any]) -> None:
+    def note_stored(self, found: RocksStateMap[Any, Any], addresses: list[bytes]) -> None:
         """Entries of a namespace have been written."""
         self._any_stored = True
         if self._groups is not None:
             groups = self._groups.setdefault(found.namespace, set())
             if len(groups) < len(self.layout.prefixes):
-                encode, max_parallelism = self.layout.encode, self.layout.max_parallelism
-                groups.update(crc32(encode(key)) % max_parallelism for key in keys)
+                prefixes = {address[:PREFIX_BYTES] for address in addresses}
+                groups.update(split_prefix(prefix)[0] for prefix in prefixes)
 
     def settle(self) -> None:
         """Count what the batch has changed, in the maps it fetched."""

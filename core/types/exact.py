@@ -67,6 +67,21 @@ def dumps(value: Any) -> bytes:
     return _dump_trees(value, single=True)
 
 
+def dumps_each(values: list[Any]) -> list[bytes]:
+    """`dumps` of many values of a table: the form is decided once where all are scalars, or tuples of them. Raises as `dumps`."""
+    kinds = set(map(type, values))
+    if kinds == _ONLY_TUPLES:
+        plain = SCALARS.issuperset(map(type, chain.from_iterable(values)))
+    else:
+        plain = kinds <= SCALARS
+    if plain:
+        try:
+            return [TUPLES + encoded for encoded in map(_encode, values)]
+        except (OverflowError, UnicodeEncodeError):
+            pass  # one of them has no native encoding: each finds its own
+    return list(map(dumps, values))
+
+
 def loads(data: bytes | memoryview) -> Any:
     """The value of `dumps`.
 

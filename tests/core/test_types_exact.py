@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millstream.core.errors import RecordSerializationError
-from millstream.core.types import GENERIC, Row, RowKind, register_classes
+from millstream.core.types import GENERIC, Row, RowKind, exact, register_classes
 
 SERIALIZER = GENERIC.serializer()
 
@@ -173,6 +173,15 @@ def test_a_value_comes_back_equal_and_of_the_same_type(value: Any) -> None:
 @settings(max_examples=300)
 def test_a_batch_comes_back_equal_and_of_the_same_types(values: list[Any]) -> None:
     assert shape(SERIALIZER.loads_batch(SERIALIZER.dumps_batch(values))) == shape(values)
+
+
+@given(
+    st.lists(SCALARS, max_size=5)
+    | st.lists(st.lists(SCALARS, max_size=3).map(tuple), max_size=5)
+    | st.lists(VALUES, max_size=4)
+)
+def test_many_values_have_the_bytes_each_would_have_alone(values: list[Any]) -> None:
+    assert exact.dumps_each(values) == [exact.dumps(value) for value in values]
 
 
 @given(
