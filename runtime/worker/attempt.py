@@ -210,7 +210,31 @@ class Attempt:
         return BatchCodec(edge.record_type)
 
     def _make_task(self, subtask: Subtask) -> Task:
-        job, settings, services = self.graph.job, self.settings, self._services
+        writers = self._writers_of(subtask)
+        chain = build_chain(subtask.vertex.operators, writers)
+        all_writers = [writer for edge_writers in writers.values() for writer in edge_writers]
+        if subtask.vertex.operators[0].source is not None:
+            return self._source_task(subtask, chain, all_writers)
+        collected = self._collected_input(subtask)
+        if collected is not None:
+            return self._blocking_task(subtask, chain, all_writers, collected)
+        task = task_type(subtask.vertex.operators[0].operator)(
+            subtask,
+            chain,
+            all_writers,
+            self._services.events,
+            self._services.clock,
+            self.settings.batch_size,
+            self._inputs[subtask.subtask_id],
+            exactly_once=self.settings.exactly_once,
+        )
+        if isinstance(task, IterationHeadTask | IterationTailTask):
+            task.connect(self._feedback[task.head_id, subtask.index])
+        return task
+
+    def _writers_of(self, subtask: Subtask) -> Mapping[tuple[int, str | None], list[RecordWriter]]:
+        """What the subtask writes to: by the operator of the chain and its side output (None: the main one)."""
+        job, settings = self.graph.job, self.settings
         writers: dict[tuple[int, str | None], list[RecordWriter]] = defaultdict(list)
         for edge in job.outputs_of(subtask.vertex.index):
             writer = make_record_writer(
@@ -222,41 +246,24 @@ class Attempt:
             )
             writer.buffer_timeout_ms = edge.buffer_timeout_ms
             writers[edge.source_operator, edge.side_output].append(writer)
-        chain = build_chain(subtask.vertex.operators, writers)
-        all_writers = [writer for edge_writers in writers.values() for writer in edge_writers]
-        source = subtask.vertex.operators[0].source
-        if source is not None:
-            return SourceTask(
-                subtask,
-                chain,
-                all_writers,
-                services.events,
-                services.clock,
-                settings.batch_size,
-                source,
-                job.settings.name,
-                services.time,
-                lambda: services.send(SplitRequested(self.number, subtask.subtask_id)),
-                lambda timestamp: services.send(
-                    WatermarkReported(self.number, subtask.subtask_id, timestamp)
-                ),
-            )
-        collected = self._collected_input(subtask)
-        if collected is not None:
-            return self._blocking_task(subtask, chain, all_writers, collected)
-        task = task_type(subtask.vertex.operators[0].operator)(
+        return writers
+
+    def _source_task(self, subtask: Subtask, chain: Chain, writers: Sequence[RecordWriter]) -> SourceTask:
+        source, services = subtask.vertex.operators[0].source, self._services
+        assert source is not None, "its vertex begins with a source"
+        return SourceTask(
             subtask,
             chain,
-            all_writers,
+            writers,
             services.events,
             services.clock,
-            settings.batch_size,
-            self._inputs[subtask.subtask_id],
-            exactly_once=settings.exactly_once,
+            self.settings.batch_size,
+            source,
+            self.graph.job.settings.name,
+            services.time,
+            lambda: services.send(SplitRequested(self.number, subtask.subtask_id)),
+            lambda timestamp: services.send(WatermarkReported(self.number, subtask.subtask_id, timestamp)),
         )
-        if isinstance(task, IterationHeadTask | IterationTailTask):
-            task.connect(self._feedback[task.head_id, subtask.index])
-        return task
 
     def _blocking_task(
         self, subtask: Subtask, chain: Chain, writers: Sequence[RecordWriter], collected: CollectedInput
