@@ -7,6 +7,9 @@ STAMP  := $(VENV)/.millstream-setup
 DOCS_STAMP := $(VENV)/.millstream-docs
 PYTHON ?=
 ARGS   ?=
+# Processes of pytest; one more than there are processors, because many tests wait for others. JOBS=0: in this one.
+JOBS   ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PYTEST := $(PY) -m pytest -n $(JOBS) --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all test-versions bench chaos fmt lint type imports check docs services changelog dist clean
@@ -14,7 +17,7 @@ ARGS   ?=
 help: ## explain the targets
 	@echo "Millstream: stream processing in Python. Targets:"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "Variables: PYTHON=python3.12 (interpreter of a new $(VENV)), ARGS='...' (passed on), KAFKA=1 (demo), RESULTS=junit.xml (docs)"
+	@echo "Variables: PYTHON=python3.12 (interpreter of a new $(VENV)), ARGS='...' (passed on), JOBS=1 (processes that test), KAFKA=1 (demo), RESULTS=junit.xml (docs)"
 
 setup: $(STAMP) ## make or update .venv (done by the other targets when needed)
 	@echo "$(VENV) is up to date"
@@ -27,13 +30,13 @@ demo: $(STAMP) ## run the main job: windows, a killed worker, exactly-once outpu
 	@$(PY) examples/demo.py $(if $(KAFKA),--kafka) $(ARGS)
 
 test: $(STAMP) ## run the tests that need no service, no JDK and no root (fast)
-	@$(PY) -m pytest -m "not slow and not chaos" --no-start-services $(ARGS)
+	@$(PYTEST) -m "not slow and not chaos" --no-start-services $(ARGS)
 
 test-all: $(STAMP) ## run every test with real services; a skip is a failure
-	@MILLSTREAM_TEST_ALL=1 $(PY) -m pytest $(ARGS)
+	@MILLSTREAM_TEST_ALL=1 $(PYTEST) $(ARGS)
 
 test-versions: ## run the fast tests on every Python >= 3.11 of this machine
-	@scripts/test-versions $(ARGS)
+	@scripts/test-versions -n $(JOBS) --dist loadgroup $(ARGS)
 
 chaos: $(STAMP) ## run only the tests that kill and cut
 	@$(PY) -m pytest -m chaos $(ARGS)
@@ -56,7 +59,7 @@ imports: $(STAMP) ## check who imports whom
 check: lint type imports ## all static checks
 
 docs: $(DOCS_STAMP) ## test the examples of docstrings and of the user guide, build the guide into site/
-	@$(PY) -m pytest --no-start-services millstream tests/docs $(ARGS)
+	@$(PYTEST) --no-start-services millstream tests/docs $(ARGS)
 	@$(if $(RESULTS),$(PY) -m scripts.features $(RESULTS))
 	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet
 

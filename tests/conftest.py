@@ -42,10 +42,12 @@ def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that uses a service is an integration test, whether it says so or not."""
+    """A test that uses a service is an integration test, whether it says so or not; all of them run in one process of
+    pytest's, so that there is one service of a kind."""
     for item in items:
         if SERVICE_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.integration)
+            item.add_marker(pytest.mark.xdist_group("services"))
 
 
 @pytest.hookimpl(wrapper=True)

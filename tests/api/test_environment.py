@@ -123,7 +123,7 @@ def settings_of(env, job_name=None):
 def test_a_job_is_named_by_execute_or_the_configuration_or_the_script(monkeypatch):
     assert settings_of(environment(**{"pipeline.name": "configured"}), "given").name == "given"
     assert settings_of(environment(**{"pipeline.name": "configured"})).name == "configured"
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", "/jobs/click_count.py")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", "/jobs/click_count.py", raising=False)
     assert settings_of(environment()).name == "click_count"
     monkeypatch.delattr(sys.modules["__main__"], "__file__")
     assert settings_of(environment()).name == "millstream-job"
