@@ -85,7 +85,7 @@ class AsyncDataStream:
         | Callable[[T], Awaitable[Iterable[R] | None]]
         | Callable[[T, ResultFuture[R]], Any],
         timeout: TimeLike,
-        async_retry_strategy: AsyncRetryStrategy[R],
+        async_retry_strategy: AsyncRetryStrategy[Any],
         capacity: int = 100,
         output_type: TypeInformation[R] | type[R] | None = None,
     ) -> DataStream[R]:
@@ -107,7 +107,7 @@ class AsyncDataStream:
         | Callable[[T], Awaitable[Iterable[R] | None]]
         | Callable[[T, ResultFuture[R]], Any],
         timeout: TimeLike,
-        async_retry_strategy: AsyncRetryStrategy[R],
+        async_retry_strategy: AsyncRetryStrategy[Any],
         capacity: int = 100,
         output_type: TypeInformation[R] | type[R] | None = None,
     ) -> DataStream[R]:
