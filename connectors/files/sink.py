@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, Generic, NoReturn, TypeVar, overload
+from typing import Any, Generic, NoReturn, TypeVar
 
 from ...core.errors import JobDefinitionError
 from ..base import SinkWriter, SinkWriterContext
@@ -35,16 +35,6 @@ class FileSink(Generic[T]):
     def __init__(self, settings: FileSinkSettings) -> None:
         self._settings = settings
 
-    @overload
-    @staticmethod
-    def for_row_format(
-        base_path: str | os.PathLike[str], encoder: BatchEncoder[R]
-    ) -> RowFormatBuilder[R]: ...
-    @overload
-    @staticmethod
-    def for_row_format(
-        base_path: str | os.PathLike[str], encoder: Callable[[R], str | bytes]
-    ) -> RowFormatBuilder[R]: ...
     @staticmethod
     def for_row_format(
         base_path: str | os.PathLike[str], encoder: BatchEncoder[R] | Callable[[R], str | bytes]
