@@ -11,7 +11,7 @@ import socket
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -146,7 +146,7 @@ class SocketTextReader:
         """The source ends with the connection."""
         self._no_more_splits = True
 
-    def poll_next(self, max_records: int) -> Poll[Any]:
+    def poll_next(self, max_records: int) -> Poll[str]:
         """Texts that have come.
 
         Raises:

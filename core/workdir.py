@@ -54,9 +54,7 @@ def create_work_dir(parent: str | None = None) -> WorkDir:
     try:
         base.mkdir(parents=True, exist_ok=True)
         sweep_stale(str(base))
-        path = Path(tempfile.mkdtemp(prefix=_prefix(), dir=base))
-        lock = os.open(path / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path, lock = _locked_folder(base)
     except OSError as error:
         raise ConfigurationError(
             f"no temporary folder can be made: {error.strerror}",
@@ -78,6 +76,31 @@ def remove_tree(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
         if not path.exists():
             return
+
+
+def _locked_folder(base: Path) -> tuple[Path, int]:
+    """A new folder, and the lock on it. Raises OSError."""
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=_prefix(), dir=base))
+        lock = _locked(path / _LOCK_FILE)
+        if lock is not None:
+            return path, lock
+
+
+def _locked(path: Path) -> int | None:
+    """The lock on a new file; None if another process, which sweeps, was faster and took the folder for a stale one."""
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.stat().st_ino == os.fstat(lock).st_ino:
+            return lock
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(lock)
+    return None
 
 
 def _prefix() -> str:

@@ -26,14 +26,18 @@ class AsyncDataStream:
     The function is an `AsyncFunction`, a coroutine function of the record that returns an iterable of results, or a function
     of a record and a `ResultFuture` (Java's style). Arguments that all methods share:
 
-    - `timeout`: from the first call for a record to its results, retries included; then the call is cancelled and
+    - `timeout` (an int is milliseconds): from the first call for a record to its results, retries included; then the call is cancelled and
       `AsyncFunction.timeout` is asked for results, which by default fails the job. 0: no limit.
     - `capacity`: how many records may be under way in each subtask, those included whose results wait for their turn. The
       operator takes no more input then (at most the rest of one batch waits in it), which holds back everything upstream.
     - `output_type`: type of the results; inferred from the return hint if omitted, generic without one.
 
-    Records under way are part of a checkpoint, which does not wait for them; after a restore they are asked for again. So
-    results are exactly-once, and the outside is asked at least once.
+    Results carry the timestamp of their record. Records under way are part of a checkpoint, which does not wait for them; after a
+    restore they are asked for again. So results are exactly-once, and the outside is asked at least once.
+
+    Raises (all methods):
+        JobDefinitionError: `data_stream` is no stream, the function is neither a coroutine function nor takes a `ResultFuture`,
+            the timeout is negative (or 0 where there are retries), the capacity is no positive int, or the strategy is none.
 
     >>> from millstream import StreamExecutionEnvironment
     >>> env = StreamExecutionEnvironment.get_execution_environment()
@@ -54,11 +58,7 @@ class AsyncDataStream:
         capacity: int = 100,
         output_type: TypeInformation[R] | type[R] | None = None,
     ) -> DataStream[R]:
-        """Results leave as soon as they are there; but no record overtakes a watermark, nor a watermark a record.
-
-        Raises:
-            JobDefinitionError: an argument is not what it should be.
-        """
+        """Results leave as soon as they are there; but no record overtakes a watermark, nor a watermark a record."""
         return _wait(
             "unordered_wait()", data_stream, async_function, timeout, NO_RETRY_STRATEGY, capacity, output_type
         )
@@ -73,7 +73,7 @@ class AsyncDataStream:
         capacity: int = 100,
         output_type: TypeInformation[R] | type[R] | None = None,
     ) -> DataStream[R]:
-        """Results leave in the order of the records. Raises as `unordered_wait`."""
+        """Results leave in the order of the records: one that is slow holds back those behind it."""
         return _wait(
             "ordered_wait()", data_stream, async_function, timeout, NO_RETRY_STRATEGY, capacity, output_type
         )
@@ -85,11 +85,12 @@ class AsyncDataStream:
         | Callable[[T], Awaitable[Iterable[R] | None]]
         | Callable[[T, ResultFuture[R]], Any],
         timeout: TimeLike,
-        async_retry_strategy: AsyncRetryStrategy[R],
+        async_retry_strategy: AsyncRetryStrategy[Any],
         capacity: int = 100,
         output_type: TypeInformation[R] | type[R] | None = None,
     ) -> DataStream[R]:
-        """`unordered_wait`, asking again when the strategy says so. `timeout` must not be 0 here."""
+        """`unordered_wait`, asking again when the strategy says so; a record that waits for its next try takes part in the capacity.
+        `timeout` must not be 0 here, and is for all tries together. How many were made is not part of a checkpoint."""
         return _wait(
             "unordered_wait_with_retry()",
             data_stream,
@@ -107,11 +108,11 @@ class AsyncDataStream:
         | Callable[[T], Awaitable[Iterable[R] | None]]
         | Callable[[T, ResultFuture[R]], Any],
         timeout: TimeLike,
-        async_retry_strategy: AsyncRetryStrategy[R],
+        async_retry_strategy: AsyncRetryStrategy[Any],
         capacity: int = 100,
         output_type: TypeInformation[R] | type[R] | None = None,
     ) -> DataStream[R]:
-        """`ordered_wait`, asking again when the strategy says so. `timeout` must not be 0 here."""
+        """`ordered_wait`, asking again as `unordered_wait_with_retry` does."""
         return _wait(
             "ordered_wait_with_retry()",
             data_stream,

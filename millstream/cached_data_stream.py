@@ -29,12 +29,24 @@ T = TypeVar("T")
 class CachedDataStream(DataStream[T]):
     """A stream whose records the first job that needs them writes to local files; later jobs of the environment read those.
 
-    Made by `DataStream.cache`. Jobs have to run in BATCH mode. The files are removed when the environment is closed and when the
-    program ends.
+    Made by `DataStream.cache`. Jobs have to run in BATCH mode; another is refused with JobDefinitionError when it is executed. A job
+    that fails leaves nothing that is used, and one that restarts caches what its last attempt computed, so later jobs read each record once.
+    Timestamps are cached too; the order of the subtasks' records among each other is not kept. The files are removed when the
+    environment is closed and when the program ends.
+
+    >>> from millstream import RuntimeExecutionMode, StreamExecutionEnvironment
+    >>> env = StreamExecutionEnvironment.get_execution_environment().set_runtime_mode(RuntimeExecutionMode.BATCH)
+    >>> squares = env.from_collection([1, 2, 3]).map(lambda number: number * number).cache()
+    >>> sorted(squares.execute_and_collect())
+    [1, 4, 9]
+    >>> sorted(squares.map(str).execute_and_collect())  # computes no square again
+    ['1', '4', '9']
+    >>> env.close()
     """
 
     def invalidate(self) -> None:
-        """Remove the files; the next job that needs the stream computes it anew. Call it when no job reads them."""
+        """Remove the files; the next job that needs the stream computes it anew. Call it when no job reads them: one that does
+        fails with ConnectorError. Nothing happens where nothing has been computed."""
         self._environment._caches.invalidate(self._inputs[0].node_id)
 
 

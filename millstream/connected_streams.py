@@ -38,7 +38,8 @@ class ConnectedStreams(Generic[T1, T2]):
     """Two streams whose records one operator processes, each with a method of its own. Made by `DataStream.connect`.
 
     If both are keyed, records of both with the same key meet in one subtask and share the state of the key. The watermark
-    is the lesser of theirs. Nothing is promised about the order of records between the two.
+    is the lesser of theirs. Nothing is promised about the order of records between the two, so that it may be another one on
+    replay. Results carry the timestamp of the record, or the time of the timer, that they come of.
 
     >>> from millstream import CoMapFunction, StreamExecutionEnvironment
     >>> class Label(CoMapFunction):
@@ -62,7 +63,11 @@ class ConnectedStreams(Generic[T1, T2]):
         key_selector2: Callable[[T2], K] | KeySelector[T2, K],
         key_type: TypeInformation[K] | type[K] | None = None,
     ) -> ConnectedStreams[T1, T2]:
-        """The same two streams, both partitioned by key.
+        """The same two streams, both partitioned by key; keys they had before are replaced.
+
+        Args:
+            key_selector1, key_selector2: a `KeySelector` object, or a callable, for each stream.
+            key_type: of the keys of both; inferred from the return hints if omitted, generic without one.
 
         Raises:
             JobDefinitionError: a selector cannot be called with one record, or the types of the keys differ.
@@ -77,10 +82,14 @@ class ConnectedStreams(Generic[T1, T2]):
     def map(
         self, func: CoMapFunction[T1, T2, R], output_type: TypeInformation[R] | type[R] | None = None
     ) -> DataStream[R]:
-        """One result per record of either stream. A function with an `open` method may use keyed state if both are keyed.
+        """One result per record of either stream; a result of None is none. A function with an `open` method may use keyed state
+        if both are keyed.
+
+        Args:
+            output_type: type of the results; what the return hints of both methods agree on if omitted, else generic.
 
         Raises:
-            JobDefinitionError: `func` is no CoMapFunction.
+            JobDefinitionError: `func` is no CoMapFunction, or one of its methods cannot be called with one record.
         """
         from .operators.co_process import OnCoMap
 
@@ -91,10 +100,11 @@ class ConnectedStreams(Generic[T1, T2]):
     def flat_map(
         self, func: CoFlatMapFunction[T1, T2, R], output_type: TypeInformation[R] | type[R] | None = None
     ) -> DataStream[R]:
-        """Any number of results per record of either stream; state as in `map`.
+        """Any number of results per record of either stream: a list, a generator, None for nothing. State and `output_type` as in
+        `map`.
 
         Raises:
-            JobDefinitionError: `func` is no CoFlatMapFunction.
+            JobDefinitionError: `func` is no CoFlatMapFunction, or one of its methods cannot be called with one record.
         """
         from .operators.co_process import OnCoFlatMap
 
@@ -109,8 +119,11 @@ class ConnectedStreams(Generic[T1, T2]):
     ) -> DataStream[R]:
         """Any number of results and side outputs per record of either stream, with keyed state and timers if both are keyed.
 
+        Both methods of the function are called in one thread, by one object in each subtask. `output_type` as in `map`.
+
         Raises:
-            JobDefinitionError: `func` is of another class, or needs keys that the streams do not have.
+            JobDefinitionError: `func` is of another class, needs keys that the streams do not have, or one of its methods cannot
+                be called with a record and a context.
         """
         _require(func, (CoProcessFunction, KeyedCoProcessFunction), "process()")
         if isinstance(func, KeyedCoProcessFunction) and not self._is_keyed:
@@ -151,7 +164,11 @@ class ConnectedStreams(Generic[T1, T2]):
 
 class BroadcastStream(Generic[T1]):
     """A stream whose every record goes to every subtask, and the states that are made of them. Made by
-    `DataStream.broadcast(*descriptors)`; to be connected with another stream."""
+    `DataStream.broadcast(*descriptors)`; to be connected with another stream.
+
+    Raises:
+        JobDefinitionError: something else than a MapStateDescriptor is given, or a name twice.
+    """
 
     def __init__(
         self,
@@ -189,11 +206,15 @@ class BroadcastConnectedStream(Generic[T1, T2]):
         """Any number of results and side outputs per record; broadcast records change the broadcast state.
 
         The state is kept in memory. Each subtask writes its copy to a checkpoint and takes one copy from it, also at another
-        parallelism.
+        parallelism. Nothing is promised about the order between the two streams, in STREAMING mode: a function that needs a rule
+        for its record has to wait for it. In BATCH mode the broadcast records come first.
+
+        Args:
+            output_type: type of the results; what the return hints of both methods agree on if omitted, else generic.
 
         Raises:
             JobDefinitionError: `func` is not a KeyedBroadcastProcessFunction although the stream is keyed, or not a
-                BroadcastProcessFunction although it is not.
+                BroadcastProcessFunction although it is not, or one of its methods cannot be called with a record and a context.
         """
         from .operators.broadcast import BroadcastProcessSpec, KeyedBroadcastProcessSpec
 

@@ -192,7 +192,12 @@ class DataStream(OperatorSettings, Generic[T]):
         )
 
     def assign_timestamps_and_watermarks(self, watermark_strategy: WatermarkStrategy[T]) -> DataStream[T]:
-        """The same records with event times and watermarks of this strategy; earlier ones end here."""
+        """The same records with event times and watermarks of this strategy; earlier ones end here. Watermarks are no state: on
+        replay they are derived again.
+
+        Raises:
+            JobDefinitionError: `watermark_strategy` is none.
+        """
         from .operators.timestamps import TimestampsSpec
 
         if not isinstance(watermark_strategy, WatermarkStrategy):
@@ -231,6 +236,9 @@ class DataStream(OperatorSettings, Generic[T]):
         """These records, and those that `close_with` on the result feeds back.
 
         `max_wait_time` has no influence: unlike Flink's, the loop of a bounded job ends when it is empty, and never before.
+
+        Raises:
+            JobDefinitionError: it is negative.
         """
         from .iterative_stream import iterate
 
@@ -366,13 +374,17 @@ class DataStream(OperatorSettings, Generic[T]):
         return JoinedStreams(self, other_stream)
 
     def co_group(self, other_stream: DataStream[R]) -> CoGroupedStreams[T, R]:
-        """The same, with all records of a key and window at once. Raises as `join`."""
+        """The same, with all records of a key and window at once, also where one stream has none. Raises as `join`."""
         from .joined_streams import CoGroupedStreams
 
         return CoGroupedStreams(self, other_stream)
 
     def get_side_output(self, output_tag: OutputTag[R]) -> DataStream[R]:
-        """What the operator of this stream sends to the side output `output_tag`."""
+        """What the operator of this stream sends to the side output `output_tag`, of the tag's type. Several calls read the same.
+
+        Raises:
+            JobDefinitionError: it is no OutputTag, or the stream is not the direct result of an operator.
+        """
         if not isinstance(output_tag, OutputTag):
             raise definition_error(f"{output_tag!r} is not an OutputTag", fix="pass OutputTag('late-data')")
         node = self._own_node("get_side_output")

@@ -268,7 +268,9 @@ class StreamExecutionEnvironment:
     def from_source(
         self,
         source: Source[T, Any],
-        watermark_strategy: WatermarkStrategy[T],
+        watermark_strategy: WatermarkStrategy[
+            Any
+        ],  # mostly of any type, which must not become that of the records
         source_name: str,
         type_info: TypeInformation[T] | type[T] | None = None,
     ) -> DataStream[T]:

@@ -25,6 +25,12 @@ R = TypeVar("R")
 class IntervalJoin(Generic[K, T1, T2]):
     """Two keyed streams to be joined by distance in event time. Made by `KeyedStream.interval_join`.
 
+    Each record is kept until the watermark says that no partner can come any more, and is part of checkpoints: each pair is
+    joined once, in whatever order the two come.
+
+    Raises:
+        JobDefinitionError: the other stream is not keyed, has keys of another type, or is of another environment.
+
     >>> from millstream import StreamExecutionEnvironment, WatermarkStrategy
     >>> env = StreamExecutionEnvironment.get_execution_environment()
     >>> by_time = WatermarkStrategy.for_monotonous_timestamps().with_timestamp_assigner(lambda value, _: value[1])
@@ -64,7 +70,7 @@ class IntervalJoin(Generic[K, T1, T2]):
 
     def between(self, lower_bound: TimeLike, upper_bound: TimeLike) -> IntervalJoined[K, T1, T2]:
         """Join a left record with the right records from `lower_bound` to `upper_bound` after it, both inclusive; negative is
-        before it.
+        before it. An int is milliseconds.
 
         Raises:
             JobDefinitionError: the lower bound is greater than the upper one.
@@ -105,11 +111,16 @@ class IntervalJoined(Generic[K, T1, T2]):
         return self._with(upper_exclusive=True)
 
     def side_output_left_late_data(self, output_tag: OutputTag[T1]) -> IntervalJoined[K, T1, T2]:
-        """Send left records behind the watermark to this side output of the result, instead of dropping them."""
+        """Send left records behind the watermark to this side output of the result, instead of dropping and counting them
+        (`numLateRecordsDropped`).
+
+        Raises:
+            JobDefinitionError: it is no OutputTag.
+        """
         return self._with(left_late_tag=_tag_id(output_tag))
 
     def side_output_right_late_data(self, output_tag: OutputTag[T2]) -> IntervalJoined[K, T1, T2]:
-        """The same for right records."""
+        """The same for right records. Raises as `side_output_left_late_data`."""
         return self._with(right_late_tag=_tag_id(output_tag))
 
     def process(
@@ -119,6 +130,10 @@ class IntervalJoined(Generic[K, T1, T2]):
         output_type: TypeInformation[R] | type[R] | None = None,
     ) -> DataStream[R]:
         """Any number of results and side outputs per pair; they happened at the later time of the two.
+
+        Args:
+            process_join_function: a `ProcessJoinFunction` object, or a callable `(left, right, context)`.
+            output_type: type of the results; inferred from the return hint if omitted, generic without one.
 
         Raises:
             JobDefinitionError: the function cannot be called with two records and a context, or exclusive bounds leave

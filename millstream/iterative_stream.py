@@ -23,7 +23,8 @@ class IterativeStream(DataStream[T], Generic[T]):
     """The records of a stream, and those that are fed back. Made by `DataStream.iterate`; `close_with` closes the loop.
 
     - A record that is fed back keeps its timestamp, but watermarks do not go back: behind windows in a loop it may be late.
-    - The records inside the loop are part of each checkpoint: exactly-once, also at another parallelism.
+    - The records inside the loop are part of each checkpoint: exactly-once, also at another parallelism. Flink loses them.
+    - It works in STREAMING mode; a job in BATCH mode is refused, and one in AUTOMATIC mode with a loop runs in STREAMING mode.
     - The feedback edge takes whatever comes, in memory: if each part of a loop waited for room in the next, none would move
       any more. A loop that makes records faster than it lets them leave grows without bound, and its checkpoints with it.
     - When the input has ended and no record is inside the loop any more, the loop ends: nothing is cut off by a time limit.
@@ -45,9 +46,10 @@ class IterativeStream(DataStream[T], Generic[T]):
         self._tail_id: int | None = None
 
     def close_with(self, feedback_stream: DataStream[T]) -> DataStream[T]:
-        """Feed the records of `feedback_stream` back; several calls feed back several streams. Gives that stream.
+        """Feed the records of `feedback_stream` back; several calls feed back several streams. Gives that stream, which other
+        operators may read as well.
 
-        Any partitioning may lead back, and any parallelism.
+        Any partitioning may lead back, and any parallelism; also a side output does.
 
         Raises:
             JobDefinitionError: it is no stream behind this iteration, or its records are of another type.

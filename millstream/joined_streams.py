@@ -1,7 +1,9 @@
 """Joins and co-groups of two streams in windows.
 
 As in Flink both streams are tagged, united, keyed and windowed; records that no partner is found for are dropped by a join and
-given to a co-group. Results carry the window's `max_timestamp`.
+given to a co-group. Results carry the window's `max_timestamp`. All records of a window are kept until it is over, its allowed
+lateness included; they are part of checkpoints, and what fires again after a restore has the same content. Late records are
+dropped, and counted.
 """
 
 from __future__ import annotations
@@ -38,7 +40,10 @@ R = TypeVar("R")
 
 
 class JoinedStreams(Generic[T1, T2]):
-    """Two streams to be joined. Made by `DataStream.join`.
+    """Two streams to be joined: each pair of records with equal keys in one window is one result. Made by `DataStream.join`.
+
+    Raises:
+        JobDefinitionError: the other stream is none, or of another environment.
 
     >>> from millstream import StreamExecutionEnvironment, TumblingEventTimeWindows, WatermarkStrategy
     >>> env = StreamExecutionEnvironment.get_execution_environment()
@@ -108,6 +113,19 @@ class CoGroupedStreams(Generic[T1, T2]):
     """Two streams to be co-grouped. Made by `DataStream.co_group`.
 
     As `JoinedStreams`, but the function is given all records of a key and window at once, also if one stream has none.
+
+    Raises:
+        JobDefinitionError: the other stream is none, or of another environment.
+
+    >>> from millstream import StreamExecutionEnvironment, TumblingEventTimeWindows, WatermarkStrategy
+    >>> env = StreamExecutionEnvironment.get_execution_environment()
+    >>> by_time = WatermarkStrategy.for_monotonous_timestamps().with_timestamp_assigner(lambda value, _: value[1])
+    >>> left = env.from_collection([("a", 1), ("b", 2)]).assign_timestamps_and_watermarks(by_time)
+    >>> right = env.from_collection([("a", 3), ("a", 4)]).assign_timestamps_and_watermarks(by_time)
+    >>> grouped = left.co_group(right).where(lambda value: value[0]).equal_to(lambda value: value[0])
+    >>> sizes = grouped.window(TumblingEventTimeWindows.of(10)).apply(lambda first, second: [(len(first), len(second))])
+    >>> sorted(sizes.execute_and_collect())
+    [(1, 0), (1, 2)]
     """
 
     def __init__(self, stream1: DataStream[T1], stream2: DataStream[T2]) -> None:
@@ -170,17 +188,26 @@ class _WithWindow(Generic[K]):
         self._windowed: Any = windowed  # triggers and evictors are between it and the user
 
     def trigger(self, trigger: Any) -> Self:
-        """Replaces the assigner's trigger; it sees pairs `(1, first)` and `(2, second)`."""
+        """Replaces the assigner's trigger; it sees pairs `(1, first)` and `(2, second)`.
+
+        Raises:
+            JobDefinitionError: it is no trigger, or cannot merge although the windows do.
+        """
         self._windowed.trigger(trigger)
         return self
 
     def evictor(self, evictor: Any) -> Self:
-        """Removes elements around the function; it sees pairs `(1, first)` and `(2, second)`."""
+        """Removes elements around the function; it sees pairs `(1, first)` and `(2, second)`.
+
+        Raises:
+            JobDefinitionError: it is no evictor.
+        """
         self._windowed.evictor(evictor)
         return self
 
     def allowed_lateness(self, time_ms: TimeLike) -> Self:
-        """Keep windows for so long after their end: a late record fires its whole window again at once.
+        """Keep windows for so long after their end (an int is milliseconds): a late record fires its whole window again at once,
+        so that its pairs of before come again.
 
         Raises:
             JobDefinitionError: it is negative.
@@ -201,7 +228,11 @@ class JoinedWithWindow(_WithWindow[K], Generic[T1, T2, K]):
         function: Callable[[T1, T2], R] | JoinFunction[T1, T2, R] | FlatJoinFunction[T1, T2, R],
         output_type: TypeInformation[R] | type[R] | None = None,
     ) -> DataStream[R]:
-        """One result for each pair of a window (any number for a `FlatJoinFunction`).
+        """One result for each pair of a window (any number for a `FlatJoinFunction`). Called when the window fires.
+
+        Args:
+            function: a `JoinFunction` or `FlatJoinFunction` object, or a callable that gives one result.
+            output_type: type of the results; inferred from the return hint if omitted, generic without one.
 
         Raises:
             JobDefinitionError: `function` cannot be called with two records.
@@ -221,7 +252,12 @@ class CoGroupedWithWindow(_WithWindow[K], Generic[T1, T2, K]):
         function: Callable[[Sequence[T1], Sequence[T2]], Iterable[R] | None] | CoGroupFunction[T1, T2, R],
         output_type: TypeInformation[R] | type[R] | None = None,
     ) -> DataStream[R]:
-        """Any number of results for each key and window.
+        """Any number of results for each key and window. Called when the window fires.
+
+        Args:
+            function: a `CoGroupFunction` object, or a callable; is given the records of each stream as lists, one of which may be
+                empty.
+            output_type: type of the results; inferred from the return hint if omitted, generic without one.
 
         Raises:
             JobDefinitionError: `function` cannot be called with two lists.

@@ -31,7 +31,8 @@ class PartitionWindowedStream(Generic[T]):
     """The records of each subtask as one window that ends with the input. Made by `DataStream.full_window_partition`.
 
     Works in BATCH mode and, on bounded input, in STREAMING mode; on unbounded input no result ever comes. Until the input has ended
-    records are in memory or on local disk, and in checkpoints; watermarks are held back, and checkpoints while results leave.
+    records are in memory or on local disk, and in checkpoints; watermarks are held back, and checkpoints while results leave. After
+    a failure the records collected up to the checkpoint are there again, and each result leaves once.
 
     >>> from millstream import StreamExecutionEnvironment
     >>> env = StreamExecutionEnvironment.get_execution_environment()
@@ -67,7 +68,7 @@ class PartitionWindowedStream(Generic[T]):
         """The records in order, equal ones as they came; sorted on disk where they do not fit in memory.
 
         Args:
-            field: an index of tuples, a field's name, or a selector (a `KeySelector` or a callable).
+            field: an index of tuples, a field's name, or a selector (a `KeySelector` or a callable). What it gives is compared by `<`.
 
         Raises:
             JobDefinitionError: `field` or `order` is none.
@@ -79,7 +80,7 @@ class PartitionWindowedStream(Generic[T]):
         return self._sort(_selector(field), descending=order is Order.DESCENDING)
 
     def reduce(self, reduce_function: Callable[[T, T], T] | ReduceFunction[T]) -> DataStream[T]:
-        """The combination of all records; nothing where there are none.
+        """The combination of all records, in the order they came; nothing where there are none.
 
         Raises:
             JobDefinitionError: the function cannot be called with two records.

@@ -42,7 +42,7 @@ class CountTrigger(Trigger[Any, Any]):
     ) -> TriggerResult:
         count = ctx.get_partitioned_state(self._count)
         count.add(1)
-        if count.get() < self._window_size:
+        if (count.get() or 0) < self._window_size:
             return CONTINUE
         count.clear()
         return FIRE

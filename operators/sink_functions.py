@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypeAlias, TypeVar
 
 from ..core.batch import Watermark
 from ..core.errors import JobDefinitionError
@@ -44,7 +44,7 @@ class SinkFunction(Function, ABC, Generic[IN]):
     ...         self.file.flush()
     """
 
-    Context = SinkContext
+    Context: TypeAlias = SinkContext
 
     @abstractmethod
     def invoke(self, value: IN, context: SinkContext) -> None:
@@ -96,7 +96,7 @@ class TwoPhaseCommitSinkFunction(Function, ABC, Generic[IN, TXN]):
     ...         Path(transaction).unlink(missing_ok=True)
     """
 
-    Context = SinkContext
+    Context: TypeAlias = SinkContext
 
     def __init__(self, transaction_type: TypeInformation[TXN] | type[TXN]) -> None:
         self.transaction_type: TypeInformation[TXN] = as_type(transaction_type)

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from enum import Enum
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from ..core.errors import StateError
 from ..state.descriptors import StateDescriptor
 from .window_types import T, W
+
+if TYPE_CHECKING:
+    from ..state.descriptors import (
+        AggregatingStateDescriptor,
+        ListStateDescriptor,
+        MapStateDescriptor,
+        ReducingStateDescriptor,
+        ValueStateDescriptor,
+    )
+    from ..state.keyed import AggregatingState, ListState, MapState, ReducingState, ValueState
+    from .metrics import MetricGroup
+
+S = TypeVar("S")
+K = TypeVar("K")
+ACC = TypeVar("ACC")
+R = TypeVar("R")
 
 
 class TriggerResult(Enum):
@@ -47,6 +63,11 @@ class Trigger(ABC, Generic[T, W]):
             """The machine's clock, ms since the epoch."""
 
         @abstractmethod
+        def get_metric_group(self) -> MetricGroup:
+            """The metrics of the operator, shared with its other functions: `add_group` keeps names apart. A name that is declared
+            again gives the same metric."""
+
+        @abstractmethod
         def get_current_watermark(self) -> int:
             """The watermark (ms) the operator has reached; `MIN_TIMESTAMP` before the first one."""
 
@@ -67,8 +88,20 @@ class Trigger(ABC, Generic[T, W]):
         def delete_event_time_timer(self, time: int) -> None:
             """Forget the timer; a no-op if there is none."""
 
+        @overload
+        def get_partitioned_state(self, state_descriptor: ValueStateDescriptor[S]) -> ValueState[S]: ...
+        @overload
+        def get_partitioned_state(self, state_descriptor: ListStateDescriptor[S]) -> ListState[S]: ...
+        @overload
+        def get_partitioned_state(self, state_descriptor: MapStateDescriptor[K, S]) -> MapState[K, S]: ...
+        @overload
+        def get_partitioned_state(self, state_descriptor: ReducingStateDescriptor[S]) -> ReducingState[S]: ...
+        @overload
+        def get_partitioned_state(
+            self, state_descriptor: AggregatingStateDescriptor[S, ACC, R]
+        ) -> AggregatingState[S, R]: ...
         @abstractmethod
-        def get_partitioned_state(self, state_descriptor: StateDescriptor) -> Any:
+        def get_partitioned_state(self, state_descriptor: Any) -> Any:
             """The state of this name for the key and window at hand: a `ValueState`, `ListState`, `MapState`, `ReducingState` or
             `AggregatingState`, as the descriptor says.
 

@@ -10,6 +10,7 @@ from ..state.descriptors import StateDescriptor
 from ..state.namespaced import NamespaceContext, NamespacedStateStore
 from ..state.window_timers import WindowTimers
 from .base import ProcessingTime
+from .metrics import MetricGroup
 from .trigger import Trigger
 from .window_context import WatermarkHolder
 
@@ -27,6 +28,7 @@ class WindowTriggerContext(Trigger.OnMergeContext):
         time: the machine's clock.
         watermark: who knows how far event time has come.
         timer_set: called after a processing-time timer was set.
+        metrics: of the operator.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class WindowTriggerContext(Trigger.OnMergeContext):
         time: ProcessingTime,
         watermark: WatermarkHolder,
         timer_set: Callable[[], None],
+        metrics: MetricGroup,
     ) -> None:
         self._current = current
         self._states = states
@@ -46,11 +49,15 @@ class WindowTriggerContext(Trigger.OnMergeContext):
         self._time = time
         self._watermark = watermark
         self._timer_set = timer_set
+        self._metrics = metrics
         self.ends_key = False  # in BATCH mode: the key is over, and no timer is set any more
         self.merged: Sequence[Any] = ()  # what stands for the windows that were merged, during `on_merge`
 
     def get_current_processing_time(self) -> int:
         return self._time.now_ms()
+
+    def get_metric_group(self) -> MetricGroup:
+        return self._metrics
 
     def get_current_watermark(self) -> int:
         return self._watermark.current_watermark

@@ -13,6 +13,7 @@ from ..core.time import TimeLike, to_millis
 from .watermark_generator import WatermarkGenerator
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _DEFAULT_UPDATE_INTERVAL_MS: Final = 1_000
 
@@ -96,7 +97,7 @@ class WatermarkStrategy(Generic[T]):
         return WatermarkStrategy(None)
 
     @staticmethod
-    def for_generator(generator_supplier: Callable[[], WatermarkGenerator[T]]) -> WatermarkStrategy[T]:
+    def for_generator(generator_supplier: Callable[[], WatermarkGenerator[R]]) -> WatermarkStrategy[R]:
         """Watermarks by a generator of your own, which is called for every record.
 
         Args:

@@ -144,6 +144,7 @@ class GeneralWindowOperator(Operator):
             self._time,
             self,
             self._set_alarm,
+            self._info.services.metrics,
         )
 
     @property

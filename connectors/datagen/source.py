@@ -175,7 +175,7 @@ class DataGeneratorReader(Generic[T]):
         """The source ends with the ranges it has."""
         self._no_more_splits = True
 
-    def poll_next(self, max_records: int) -> Poll[Any]:
+    def poll_next(self, max_records: int) -> Poll[T]:
         """The next records of the range whose turn it is.
 
         Raises:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Generic, NoReturn, TypeVar
 
 from ...core.errors import JobDefinitionError
-from ..base import SinkWriterContext
+from ..base import SinkWriter, SinkWriterContext
 from .buckets import AnyBucketAssigner, BucketAssigner, BucketContext, as_bucket_assigner
 from .committer import FileCommittable, FileCommitter
 from .encoder import BatchEncoder, as_encoder
@@ -16,6 +16,7 @@ from .policies import OutputFileConfig, RollingPolicy
 from .writer import FileSinkSettings, FileSinkWriter
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class FileSink(Generic[T]):
@@ -36,8 +37,8 @@ class FileSink(Generic[T]):
 
     @staticmethod
     def for_row_format(
-        base_path: str | os.PathLike[str], encoder: BatchEncoder[T] | Callable[[T], str | bytes]
-    ) -> RowFormatBuilder[T]:
+        base_path: str | os.PathLike[str], encoder: BatchEncoder[R] | Callable[[R], str | bytes]
+    ) -> RowFormatBuilder[R]:
         """A builder of a sink that writes row by row.
 
         Args:
@@ -62,7 +63,7 @@ class FileSink(Generic[T]):
             fix="write rows with for_row_format(path, encoder)",
         )
 
-    def create_writer(self, context: SinkWriterContext[Any]) -> FileSinkWriter:
+    def create_writer(self, context: SinkWriterContext[Any]) -> SinkWriter[T]:
         """Makes the base path.
 
         Raises:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Any, Final, Generic, NoReturn, TypeVar, cast
 
 from ...core.errors import JobDefinitionError
 from ...core.time import TimeLike, to_millis
@@ -31,11 +31,14 @@ from .providers import FileEnumeratorProvider, FileSplitAssignerProvider
 from .splits import FileSplit, find_splits
 from .text_lines import TextLineCursor
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 _SPLIT_BYTES: Final = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class StreamFormat:
+class StreamFormat(Generic[T]):
     """How the bytes of a file become records.
 
     Attributes:
@@ -46,12 +49,12 @@ class StreamFormat:
     """
 
     charset_name: str
-    convert: Callable[[list[str]], list[Any]] | None = None
+    convert: Callable[[list[str]], list[T]] | None = None
     type_info: Any = None
     header: bool = False
 
     @staticmethod
-    def text_line_format(charset_name: str = "UTF-8") -> StreamFormat:
+    def text_line_format(charset_name: str = "UTF-8") -> StreamFormat[str]:
         r"""Lines of text without their ends (`\n` or `\r\n`); the last line may have none.
 
         A byte order mark is dropped with `UTF-8-SIG`, `UTF-16` and `UTF-32`.
@@ -62,7 +65,7 @@ class StreamFormat:
         return StreamFormat(find_charset(charset_name), type_info=Types.STRING())
 
 
-class FileSource:
+class FileSource(Generic[T]):
     """The records of files, each file cut into splits that are read in parallel.
 
     The files must not change while the job lives: positions are byte offsets, and on replay the same bytes are read again.
@@ -77,7 +80,7 @@ class FileSource:
     def __init__(
         self,
         paths: Sequence[str],
-        stream_format: StreamFormat,
+        stream_format: StreamFormat[T],
         split_bytes: int | None,
         discovery_interval_ms: int | None = None,
     ) -> None:
@@ -89,8 +92,8 @@ class FileSource:
 
     @staticmethod
     def for_record_stream_format(
-        stream_format: StreamFormat, *paths: str | os.PathLike[str]
-    ) -> FileSourceBuilder:
+        stream_format: StreamFormat[R], *paths: str | os.PathLike[str]
+    ) -> FileSourceBuilder[R]:
         """A builder of a source over files and folders.
 
         In folders, at any depth, names that begin with `.` or `_` are passed over.
@@ -150,7 +153,7 @@ class FileSource:
             blocking=True,
         )
 
-    def create_reader(self, context: SourceReaderContext) -> FileSourceReader:
+    def create_reader(self, context: SourceReaderContext) -> FileSourceReader[T]:
         """Reads one split after the other."""
         return FileSourceReader(self._format)
 
@@ -163,22 +166,22 @@ class FileSource:
         return FileSplit.decode(data)
 
 
-class FileSourceBuilder:
+class FileSourceBuilder(Generic[T]):
     """Builds a `FileSource`."""
 
-    def __init__(self, paths: Sequence[str], stream_format: StreamFormat) -> None:
+    def __init__(self, paths: Sequence[str], stream_format: StreamFormat[T]) -> None:
         self._paths = paths
         self._format = stream_format
         self._split_bytes = _SPLIT_BYTES
         self._splittable = True
         self._discovery_interval_ms: int | None = None
 
-    def process_static_file_set(self) -> FileSourceBuilder:
+    def process_static_file_set(self) -> FileSourceBuilder[T]:
         """Read the files that are there at the start, then end. This is the default."""
         self._discovery_interval_ms = None
         return self
 
-    def monitor_continuously(self, discovery_interval: TimeLike) -> FileSourceBuilder:
+    def monitor_continuously(self, discovery_interval: TimeLike) -> FileSourceBuilder[T]:
         """Look for new files every `discovery_interval`, for ever. A file is read once, under its path; it has to be whole when
         it appears, so move it there. All paths that were read are kept in the checkpoints.
 
@@ -195,16 +198,16 @@ class FileSourceBuilder:
         self._discovery_interval_ms = interval_ms
         return self
 
-    def set_file_enumerator(self, file_enumerator: FileEnumeratorProvider) -> FileSourceBuilder:
+    def set_file_enumerator(self, file_enumerator: FileEnumeratorProvider) -> FileSourceBuilder[T]:
         """Whether files are cut into splits; they are by default."""
         self._splittable = file_enumerator.splittable
         return self
 
-    def set_split_assigner(self, split_assigner: FileSplitAssignerProvider) -> FileSourceBuilder:
+    def set_split_assigner(self, split_assigner: FileSplitAssignerProvider) -> FileSourceBuilder[T]:
         """Which reader gets which split: here all files are equally far from all workers."""
         return self
 
-    def set_split_bytes(self, split_bytes: int) -> FileSourceBuilder:
+    def set_split_bytes(self, split_bytes: int) -> FileSourceBuilder[T]:
         """Cut files into parts of that many bytes (16 MiB by default), rounded up to whole units of the charset.
 
         Raises:
@@ -217,17 +220,17 @@ class FileSourceBuilder:
         self._split_bytes = split_bytes
         return self
 
-    def build(self) -> FileSource:
+    def build(self) -> FileSource[T]:
         """The source."""
         unit = unit_bytes(self._format.charset_name)
         split_bytes = -(-self._split_bytes // unit) * unit if self._splittable else None
         return FileSource(self._paths, self._format, split_bytes, self._discovery_interval_ms)
 
 
-class FileSourceReader:
+class FileSourceReader(Generic[T]):
     """Reads the splits of a subtask one after the other; one file is open at a time."""
 
-    def __init__(self, stream_format: StreamFormat) -> None:
+    def __init__(self, stream_format: StreamFormat[T]) -> None:
         self._charset_name = stream_format.charset_name
         self._convert = stream_format.convert
         self._header = stream_format.header
@@ -246,7 +249,7 @@ class FileSourceReader:
         """The source ends with the splits it has."""
         self._no_more_splits = True
 
-    def poll_next(self, max_records: int) -> Poll[Any]:
+    def poll_next(self, max_records: int) -> Poll[T]:
         """The next lines.
 
         Raises:
@@ -267,9 +270,9 @@ class FileSourceReader:
         finished, self._cursor = self._cursor.split_id, None
         return SplitFinished(finished)
 
-    def _batch(self, split_id: str, lines: list[str]) -> Poll[Any]:
+    def _batch(self, split_id: str, lines: list[str]) -> Poll[T]:
         if self._convert is None:
-            return SourceBatch(split_id, lines)
+            return SourceBatch(split_id, cast("list[T]", lines))  # StreamFormat: the lines are the records
         try:
             records = self._convert(lines)
         except ValueError as error:

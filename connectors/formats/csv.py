@@ -58,7 +58,7 @@ class CsvReaderFormat:
     """
 
     @staticmethod
-    def for_schema(schema: CsvSchema, charset_name: str = "UTF-8") -> StreamFormat:
+    def for_schema(schema: CsvSchema, charset_name: str = "UTF-8") -> StreamFormat[Row]:
         """Rows of the schema; a line that is none fails the job.
 
         Raises:
@@ -66,7 +66,7 @@ class CsvReaderFormat:
         """
         reader = CsvRowReader(schema.row_type, schema.dialect)
         text = StreamFormat.text_line_format(charset_name)
-        return replace(text, convert=reader.rows, type_info=schema.row_type, header=schema.use_header)
+        return StreamFormat(text.charset_name, reader.rows, schema.row_type, schema.use_header)
 
 
 class CsvRowDeserializationSchema(DeserializationSchema[Row]):

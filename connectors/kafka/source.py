@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 from ...core.errors import ConfigurationError, JobDefinitionError
-from ..base import Boundedness, SourceReaderContext, SplitEnumeratorContext
+from ..base import Boundedness, SourceReader, SourceReaderContext, SplitEnumeratorContext
 from ..schemas import Deserializer, deserializer_of
 from .discovery import KafkaCluster, Subscription
 from .enumerator import EnumeratorSettings, KafkaSourceEnumerator
@@ -25,6 +25,7 @@ from .reader import KafkaSourceReader, ReaderSettings
 from .split import KafkaPartitionSplit, decode_split, encode_split
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 DISCOVERY_INTERVAL_MS: Final = "partition.discovery.interval.ms"
 COMMIT_ON_CHECKPOINT: Final = "commit.offsets.on.checkpoint"
@@ -90,7 +91,7 @@ class KafkaSource(Generic[T]):
         self._client = _consumer_properties(self._given)
 
     @staticmethod
-    def builder() -> KafkaSourceBuilder:
+    def builder() -> KafkaSourceBuilder[Any]:
         """A builder with PyFlink's names."""
         return KafkaSourceBuilder()
 
@@ -105,7 +106,7 @@ class KafkaSource(Generic[T]):
         """The part in the JobManager."""
         return KafkaSourceEnumerator(self._enumerator_settings, self._connect, context, restored)
 
-    def create_reader(self, context: SourceReaderContext) -> KafkaSourceReader:
+    def create_reader(self, context: SourceReaderContext) -> SourceReader[T, KafkaPartitionSplit]:
         """The part in a subtask."""
         client = dict(self._client)
         prefix = self._given.get("client.id.prefix")
@@ -167,7 +168,7 @@ class KafkaSource(Generic[T]):
             )
 
 
-class KafkaSourceBuilder:
+class KafkaSourceBuilder(Generic[T]):
     """Builds a `KafkaSource`; every setter returns the builder.
 
     Required: bootstrap servers, topics (or a pattern, or partitions) and a deserializer.
@@ -179,17 +180,17 @@ class KafkaSourceBuilder:
         self._fields: dict[str, Any] = {}
         self._properties: dict[str, Any] = {}
 
-    def set_bootstrap_servers(self, bootstrap_servers: str) -> KafkaSourceBuilder:
+    def set_bootstrap_servers(self, bootstrap_servers: str) -> KafkaSourceBuilder[T]:
         """`host:port`, several separated by commas."""
         self._servers = bootstrap_servers
         return self
 
-    def set_topics(self, *topics: str) -> KafkaSourceBuilder:
+    def set_topics(self, *topics: str) -> KafkaSourceBuilder[T]:
         """All partitions of these topics, which must exist."""
         self._subscriptions["set_topics"] = Subscription(topics=topics)
         return self
 
-    def set_topic_pattern(self, topic_pattern: str) -> KafkaSourceBuilder:
+    def set_topic_pattern(self, topic_pattern: str) -> KafkaSourceBuilder[T]:
         """All partitions of the topics whose whole name matches this regular expression, also of later ones."""
         pattern = getattr(topic_pattern, "pattern", topic_pattern)
         try:
@@ -201,64 +202,64 @@ class KafkaSourceBuilder:
         self._subscriptions["set_topic_pattern"] = Subscription(pattern=pattern)
         return self
 
-    def set_partitions(self, partitions: Iterable[KafkaTopicPartition]) -> KafkaSourceBuilder:
+    def set_partitions(self, partitions: Iterable[KafkaTopicPartition]) -> KafkaSourceBuilder[T]:
         """These partitions, which must exist."""
         wanted = tuple(sorted({KafkaTopicPartition(*partition) for partition in partitions}))
         self._subscriptions["set_partitions"] = Subscription(partitions=wanted)
         return self
 
-    def set_group_id(self, group_id: str) -> KafkaSourceBuilder:
+    def set_group_id(self, group_id: str) -> KafkaSourceBuilder[T]:
         """The group whose offsets are committed for monitoring, or read by `committed_offsets`."""
         self._fields["group_id"] = group_id
         return self
 
-    def set_client_id_prefix(self, prefix: str) -> KafkaSourceBuilder:
+    def set_client_id_prefix(self, prefix: str) -> KafkaSourceBuilder[T]:
         """Readers call themselves `{prefix}-{subtask}` towards the brokers."""
         self._properties["client.id.prefix"] = prefix
         return self
 
     def set_starting_offsets(
         self, starting_offsets_initializer: KafkaOffsetsInitializer
-    ) -> KafkaSourceBuilder:
+    ) -> KafkaSourceBuilder[T]:
         """Where to start when there is no checkpoint: earliest unless set."""
         self._fields["starting_offsets"] = starting_offsets_initializer
         return self
 
-    def set_bounded(self, stopping_offsets_initializer: KafkaOffsetsInitializer) -> KafkaSourceBuilder:
+    def set_bounded(self, stopping_offsets_initializer: KafkaOffsetsInitializer) -> KafkaSourceBuilder[T]:
         """Stop before these offsets; the source is bounded."""
         self._fields["stopping_offsets"] = stopping_offsets_initializer
         self._fields["boundedness"] = Boundedness.BOUNDED
         return self
 
-    def set_unbounded(self, stopping_offsets_initializer: KafkaOffsetsInitializer) -> KafkaSourceBuilder:
+    def set_unbounded(self, stopping_offsets_initializer: KafkaOffsetsInitializer) -> KafkaSourceBuilder[T]:
         """Stop before these offsets, but count as unbounded (streaming mode)."""
         self._fields["stopping_offsets"] = stopping_offsets_initializer
         self._fields["boundedness"] = Boundedness.CONTINUOUS_UNBOUNDED
         return self
 
-    def set_value_only_deserializer(self, deserialization_schema: Deserializer[Any]) -> KafkaSourceBuilder:
+    def set_value_only_deserializer(self, deserialization_schema: Deserializer[R]) -> KafkaSourceBuilder[R]:
         """Records from values: a schema, or a function from bytes (None for a tombstone); None drops the record."""
         self._fields["value_deserializer"] = deserialization_schema
         self._fields.pop("deserializer", None)
-        return self
+        return cast("KafkaSourceBuilder[R]", self)  # the same object builds a source of other records now
 
-    def set_deserializer(self, deserializer: Callable[[KafkaRecord], Any]) -> KafkaSourceBuilder:
+    def set_deserializer(self, deserializer: Callable[[KafkaRecord], R | None]) -> KafkaSourceBuilder[R]:
         """Records from whole `KafkaRecord`s, by a function (or an object with `deserialize`); None drops the record."""
         self._fields["deserializer"] = deserializer
         self._fields.pop("value_deserializer", None)
-        return self
+        return cast("KafkaSourceBuilder[R]", self)  # as above
 
-    def set_property(self, key: str, value: Any) -> KafkaSourceBuilder:
+    def set_property(self, key: str, value: Any) -> KafkaSourceBuilder[T]:
         """A property of the Kafka client, in librdkafka's names, or one of our own."""
         self._properties[key] = value
         return self
 
-    def set_properties(self, properties: Mapping[str, Any]) -> KafkaSourceBuilder:
+    def set_properties(self, properties: Mapping[str, Any]) -> KafkaSourceBuilder[T]:
         """Several properties."""
         self._properties.update(properties)
         return self
 
-    def build(self) -> KafkaSource[Any]:
+    def build(self) -> KafkaSource[T]:
         """The source.
 
         Raises:

@@ -17,6 +17,8 @@ from .composite import CollectionTypeInfo, MapTypeInfo, RowTypeInfo, TupleTypeIn
 from .info import GENERIC, PickledBytesTypeInfo, TypeInformation
 
 E = TypeVar("E", bound=Enum)
+K = TypeVar("K")
+T = TypeVar("T")
 
 _STRING: Final = BasicTypeInfo[str]("STRING", frozenset({str}))
 _BYTES: Final = BasicTypeInfo[bytes]("PRIMITIVE_ARRAY(BYTE)", frozenset({bytes}))
@@ -147,7 +149,7 @@ class Types:
         return _array("PRIMITIVE_ARRAY", element_type, _PRIMITIVES)
 
     @staticmethod
-    def BASIC_ARRAY(element_type: TypeInformation[Any]) -> TypeInformation[list[Any]]:
+    def BASIC_ARRAY(element_type: TypeInformation[T]) -> TypeInformation[list[T]]:
         """Lists of numbers, booleans or strings.
 
         Raises:
@@ -156,7 +158,7 @@ class Types:
         return _array("BASIC_ARRAY", element_type, (*_PRIMITIVES, _STRING))
 
     @staticmethod
-    def OBJECT_ARRAY(element_type: TypeInformation[Any]) -> TypeInformation[list[Any]]:
+    def OBJECT_ARRAY(element_type: TypeInformation[T]) -> TypeInformation[list[T]]:
         """Lists of anything."""
         return CollectionTypeInfo("OBJECT_ARRAY", list, element_type)
 
@@ -179,14 +181,14 @@ class Types:
         return EnumTypeInfo(enum_class)
 
     @staticmethod
-    def LIST(element_type_info: TypeInformation[Any]) -> TypeInformation[list[Any]]:
+    def LIST(element_type_info: TypeInformation[T]) -> TypeInformation[list[T]]:
         """Lists with one type for all elements."""
         return CollectionTypeInfo("LIST", list, element_type_info)
 
     @staticmethod
     def MAP(
-        key_type_info: TypeInformation[Any], value_type_info: TypeInformation[Any]
-    ) -> TypeInformation[dict[Any, Any]]:
+        key_type_info: TypeInformation[K], value_type_info: TypeInformation[T]
+    ) -> TypeInformation[dict[K, T]]:
         """Dicts with one type for all keys and one for all values."""
         return MapTypeInfo(key_type_info, value_type_info)
 

@@ -1,8 +1,10 @@
+import fcntl
 import os
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,40 @@ def test_a_new_folder_sweeps_the_stale_ones_beside_it(tmp_path):
     fresh = create_work_dir(str(tmp_path))
     assert not stale.path.exists()
     fresh.remove()
+
+
+def test_a_folder_that_others_sweep_before_it_has_its_lock_is_made_anew(tmp_path, monkeypatch):
+    make, made = tempfile.mkdtemp, []
+
+    def made_and_swept(**arguments):
+        made.append(make(**arguments))
+        if len(made) == 1:
+            sweep_stale(str(tmp_path))
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", made_and_swept)
+    work_dir = create_work_dir(str(tmp_path))
+    assert [str(work_dir.path)] == made[1:]
+    assert sweep_stale(str(tmp_path)) == []
+    work_dir.remove()
+
+
+def test_a_folder_that_others_sweep_before_it_is_locked_is_made_anew(tmp_path, monkeypatch):
+    lock_file, swept = fcntl.flock, []
+
+    def swept_and_locked(*arguments):
+        if not swept:
+            swept.append(True)
+            swept[:] = sweep_stale(str(tmp_path))
+        lock_file(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", swept_and_locked)
+    work_dir = create_work_dir(str(tmp_path))
+    assert len(swept) == 1
+    assert work_dir.path.exists()
+    assert work_dir.path not in swept
+    assert sweep_stale(str(tmp_path)) == []
+    work_dir.remove()
 
 
 def test_a_file_in_the_way_is_an_error_that_names_the_option(tmp_path):

@@ -66,6 +66,41 @@ def test_no_feature_is_listed_twice() -> None:
     assert sorted(spelt) == sorted(set(spelt))
 
 
+STREAMS = (
+    millstream.DataStream,
+    millstream.KeyedStream,
+    millstream.ConnectedStreams,
+    millstream.BroadcastConnectedStream,
+    millstream.WindowedStream,
+    millstream.AllWindowedStream,
+    millstream.JoinedStreams,
+    millstream.CoGroupedStreams,
+    millstream.IntervalJoin,
+    millstream.IntervalJoined,
+    millstream.IterativeStream,
+    millstream.PartitionWindowedStream,
+    millstream.AsyncDataStream,
+    millstream.WatermarkStrategy,
+)
+NO_FEATURES = {"where", "equal_to", "in_event_time", "in_processing_time", "makes_watermarks"}
+"""Steps to what the page lists, and what only repeats or refuses."""
+KINDS = re.compile(r"\w+(Function|Trigger|Evictor|Windows|Counter|Accumulator|StateBackend|Source|Sink)")
+
+
+def test_every_method_of_a_stream_and_every_kind_of_function_is_on_the_page() -> None:
+    named = set(re.findall(r"\w+", " ".join(feature.here for feature in load_features())))
+    methods = {
+        name
+        for stream in STREAMS
+        for name in vars(stream)
+        if callable(getattr(stream, name)) and not name.startswith(("_", "get_"))
+    }
+    others = {"BaseBroadcastProcessFunction", "KeyedStateFunction", "DataStreamSink"}
+    kinds = {name for name in millstream.__all__ if KINDS.fullmatch(name)} - others
+    assert methods - NO_FEATURES - named == set()
+    assert kinds - named == set()
+
+
 RESULTS = """<testsuites><testsuite>
 <testcase classname="tests.a.test_b" name="test_one[heap]"/><testcase classname="tests.a.test_b" name="test_one[rocksdb]"/>
 <testcase classname="tests.a.test_b" name="test_two[heap]"/><testcase classname="tests.a.test_b" name="test_two[rocksdb]"><failure/></testcase>

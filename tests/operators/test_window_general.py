@@ -17,6 +17,7 @@ from millstream.operators.count_windows import (
 )
 from millstream.operators.evictors import CountEvictor, TimeEvictor
 from millstream.operators.functions import OutputTag, ProcessWindowFunction
+from millstream.operators.metrics import CounterValue
 from millstream.operators.session_windows import EventTimeSessionWindows, ProcessingTimeSessionWindows
 from millstream.operators.trigger import Trigger, TriggerResult
 from millstream.operators.window import ListedContents, ReducedContents
@@ -434,6 +435,20 @@ def scripted(assigner=TUMBLING, **changes):
         **changes,
     }
     return general(assigner, Script(), **fields)
+
+
+class Counting(Script):
+    def on_element(self, element, timestamp, window, ctx):
+        ctx.get_metric_group().add_group("trigger").counter("elements").inc()
+        return super().on_element(element, timestamp, window, ctx)
+
+
+def test_a_trigger_counts_in_the_metrics_of_its_operator(start) -> None:
+    contents = {"contents": ListedContents(GENERIC), "value_type": GENERIC, "window_function": apply_all}
+    h = start(general(TUMBLING, PurgingTrigger.of(Counting()), **contents))
+    h.element(("a", TriggerResult.CONTINUE), ts=1)
+    h.element(("b", TriggerResult.CONTINUE), ts=11)
+    assert h.metrics == [{"trigger.elements": CounterValue(2)}]
 
 
 def test_purging_an_empty_window_and_firing_it_emits_nothing(start) -> None:

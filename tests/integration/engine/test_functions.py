@@ -153,3 +153,39 @@ def test_a_function_learns_which_attempt_it_is_counting_from_zero(
     assert {attempt for _, _, attempt in results} <= set(range(1, 1 + parallelism))
     assert [value for value, _, _ in results] == [1, 2, 3, 4]
     assert all(task.endswith(f"/{parallelism})") for _, task, _ in results)
+
+
+class Whereabouts(MapFunction[int, tuple[Any, ...]]):
+    def open(self, runtime_context: RuntimeContext) -> None:
+        self.facts = (
+            runtime_context.get_index_of_this_subtask(),
+            runtime_context.get_number_of_parallel_subtasks(),
+            runtime_context.get_max_number_of_parallel_subtasks(),
+            runtime_context.get_task_name(),
+            runtime_context.get_task_name_with_subtasks(),
+            runtime_context.get_job_name(),
+            runtime_context.get_job_parameter("limit", "none"),
+            runtime_context.get_job_parameter("other", "none"),
+            runtime_context.get_job_id(),
+        )
+
+    def map(self, value: int) -> tuple[Any, ...]:
+        return self.facts
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_a_function_learns_where_it_runs(workshop: Workshop, parallelism: int) -> None:
+    env = StreamExecutionEnvironment.get_execution_environment(workshop.configuration())
+    env.set_parallelism(parallelism).get_config().set_global_job_parameters({"limit": 10})
+    mapped = env.from_sequence(1, NUMBERS).map(Whereabouts()).name("Where").set_max_parallelism(9)
+    mapped = mapped.start_new_chain()
+    with mapped.execute_and_collect("facts") as results:
+        found = set(results)
+    job_id = results.get_job_client().get_job_id()
+    assert found
+    for index, count, most, task, numbered, *rest in found:
+        assert (count, most) == (parallelism, 9)
+        assert task.startswith("Where")
+        assert numbered == f"{task} ({index + 1}/{parallelism})"
+        assert rest == ["facts", "10", "none", job_id]
+    assert {facts[0] for facts in found} == set(range(parallelism))

@@ -1,4 +1,4 @@
-"""What mypy infers of programs with two streams. Checked by tests/api/test_typing.py, never run."""
+"""What type checkers infer of programs with two streams. Checked by tests/typing/test_typing.py, never run."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What mypy infers of a program. Checked by tests/api/test_typing.py, never run."""
+"""What type checkers infer of a program. Checked by tests/typing/test_typing.py, never run."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
