@@ -9,13 +9,13 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgpack
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -346,32 +346,30 @@ def test_integral_and_floating_zero_keep_sign_and_type() -> None:
     assert math.copysign(1, back[2]) == -1
 
 
-if find_spec("numpy"):  # not a dependency: tested where it happens to be installed
-    import numpy as np
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.int64(5),
+        np.float32(1.5),
+        np.bool_(True),
+        np.str_("ab"),
+        np.datetime64("2024-01-01"),
+        np.arange(6, dtype="<i4").reshape(2, 3),
+        np.zeros((0, 3)),
+        np.array(5.0),
+    ],
+)
+def test_numpy_values_come_back_equal_with_their_dtype(value: Any) -> None:
+    for back in (
+        SERIALIZER.loads(SERIALIZER.dumps(value)),
+        SERIALIZER.loads_batch(SERIALIZER.dumps_batch([("a", value)]))[0][1],
+    ):
+        assert type(back) is type(value)
+        assert back.dtype == value.dtype
+        assert back.shape == value.shape
+        assert np.array_equal(back, value)
 
-    @pytest.mark.parametrize(
-        "value",
-        [
-            np.int64(5),
-            np.float32(1.5),
-            np.bool_(True),
-            np.str_("ab"),
-            np.datetime64("2024-01-01"),
-            np.arange(6, dtype="<i4").reshape(2, 3),
-            np.zeros((0, 3)),
-            np.array(5.0),
-        ],
-    )
-    def test_numpy_values_come_back_equal_with_their_dtype(value: Any) -> None:
-        for back in (
-            SERIALIZER.loads(SERIALIZER.dumps(value)),
-            SERIALIZER.loads_batch(SERIALIZER.dumps_batch([("a", value)]))[0][1],
-        ):
-            assert type(back) is type(value)
-            assert back.dtype == value.dtype
-            assert back.shape == value.shape
-            assert np.array_equal(back, value)
 
-    def test_numpy_objects_are_refused() -> None:
-        with pytest.raises(RecordSerializationError):
-            SERIALIZER.dumps(np.array([object()]))
+def test_numpy_objects_are_refused() -> None:
+    with pytest.raises(RecordSerializationError):
+        SERIALIZER.dumps(np.array([object()]))

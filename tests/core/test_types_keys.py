@@ -9,11 +9,11 @@ import sys
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -326,12 +326,9 @@ def test_unknown_bytes_are_refused() -> None:
         encoder.decode(b"?x")
 
 
-if find_spec("numpy"):  # not a dependency: tested where it happens to be installed
-    import numpy as np
-
-    def test_numpy_scalars_are_the_numbers_they_equal() -> None:
-        assert encoder.encode(np.int64(1)) == encoder.encode(1)
-        assert encoder.encode((np.float64(0.5),)) == encoder.encode((0.5,))
-        assert encoder.encode(np.str_("a")) == encoder.encode("a")
-        with pytest.raises(InvalidKeyError, match="NaN"):
-            encoder.encode(np.float64("nan"))
+def test_numpy_scalars_are_the_numbers_they_equal() -> None:
+    assert encoder.encode(np.int64(1)) == encoder.encode(1)
+    assert encoder.encode((np.float64(0.5),)) == encoder.encode((0.5,))
+    assert encoder.encode(np.str_("a")) == encoder.encode("a")
+    with pytest.raises(InvalidKeyError, match="NaN"):
+        encoder.encode(np.float64("nan"))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
-from importlib.util import find_spec
 from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,26 +58,24 @@ def test_a_snapshot_keeps_values_and_types(backend, values) -> None:
     assert shape(snapshotted(values, backend)) == shape(values)
 
 
-if find_spec("numpy"):  # not a dependency: tested where it happens to be installed
-    import numpy as np
+NUMPY = [
+    np.int64(5),
+    np.float32(1.5),
+    np.arange(6, dtype="<i4").reshape(2, 3),
+    {"nested": [np.zeros((0, 3))]},
+]
 
-    NUMPY = [
-        np.int64(5),
-        np.float32(1.5),
-        np.arange(6, dtype="<i4").reshape(2, 3),
-        {"nested": [np.zeros((0, 3))]},
-    ]
 
-    @pytest.mark.parametrize(
-        "travel", [exchanged, lambda v: snapshotted(v, "hashmap"), lambda v: snapshotted(v, "rocksdb")]
-    )
-    def test_numpy_scalars_and_arrays_travel(travel) -> None:
-        number, single, array, nested = travel(NUMPY)
-        assert (type(number), number) == (np.int64, 5)
-        assert (type(single), single) == (np.float32, 1.5)
-        assert array.dtype == np.dtype("<i4")
-        assert array.tolist() == [[0, 1, 2], [3, 4, 5]]
-        assert nested["nested"][0].shape == (0, 3)
+@pytest.mark.parametrize(
+    "travel", [exchanged, lambda v: snapshotted(v, "hashmap"), lambda v: snapshotted(v, "rocksdb")]
+)
+def test_numpy_scalars_and_arrays_travel(travel) -> None:
+    number, single, array, nested = travel(NUMPY)
+    assert (type(number), number) == (np.int64, 5)
+    assert (type(single), single) == (np.float32, 1.5)
+    assert array.dtype == np.dtype("<i4")
+    assert array.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert nested["nested"][0].shape == (0, 3)
 
 
 class Colour(Enum):
