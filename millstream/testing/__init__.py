@@ -1,9 +1,23 @@
-"""Tools for testing functions and operators without a job."""
+"""Tools for testing functions and operators without a job, and whole jobs in the test's own thread."""
 
 from __future__ import annotations
 
 from .harness import OperatorHarness as OperatorHarness
 from .harness import W as W
+from .manual_source import ManualSource as ManualSource
+from .mini_cluster import InjectedFailure as InjectedFailure
+from .mini_cluster import MiniCluster as MiniCluster
+from .mini_cluster import MiniJob as MiniJob
+from .output import Output as Output
 from .two_input_harness import TwoInputOperatorHarness as TwoInputOperatorHarness
 
-__all__ = ["OperatorHarness", "TwoInputOperatorHarness", "W"]
+__all__ = [
+    "InjectedFailure",
+    "ManualSource",
+    "MiniCluster",
+    "MiniJob",
+    "OperatorHarness",
+    "Output",
+    "TwoInputOperatorHarness",
+    "W",
+]
