@@ -9,6 +9,8 @@ from .mini_cluster import InjectedFailure as InjectedFailure
 from .mini_cluster import MiniCluster as MiniCluster
 from .mini_cluster import MiniJob as MiniJob
 from .output import Output as Output
+from .source_harness import SourceHarness as SourceHarness
+from .source_harness import SourceSnapshot as SourceSnapshot
 from .two_input_harness import TwoInputOperatorHarness as TwoInputOperatorHarness
 
 __all__ = [
@@ -18,6 +20,8 @@ __all__ = [
     "MiniJob",
     "OperatorHarness",
     "Output",
+    "SourceHarness",
+    "SourceSnapshot",
     "TwoInputOperatorHarness",
     "W",
 ]
