@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from .function_harnesses import HarnessOptions as HarnessOptions
+from .function_harnesses import ProcessFunctionTestHarnesses as ProcessFunctionTestHarnesses
+from .function_harnesses import harness_of as harness_of
+from .function_harnesses import two_input_harness_of as two_input_harness_of
 from .harness import OperatorHarness as OperatorHarness
 from .harness import W as W
 from .manual_source import ManualSource as ManualSource
@@ -14,14 +18,18 @@ from .source_harness import SourceSnapshot as SourceSnapshot
 from .two_input_harness import TwoInputOperatorHarness as TwoInputOperatorHarness
 
 __all__ = [
+    "HarnessOptions",
     "InjectedFailure",
     "ManualSource",
     "MiniCluster",
     "MiniJob",
     "OperatorHarness",
     "Output",
+    "ProcessFunctionTestHarnesses",
     "SourceHarness",
     "SourceSnapshot",
     "TwoInputOperatorHarness",
     "W",
+    "harness_of",
+    "two_input_harness_of",
 ]

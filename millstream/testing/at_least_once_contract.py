@@ -75,14 +75,11 @@ class AtLeastOnceSinkContract:
         self.sees(sink, "a", "b")
         run.close()
 
-    def test_what_was_flushed_at_the_barrier_needs_nothing_of_the_writer_any_more(
-        self, sink: Sink[str]
-    ) -> None:
+    def test_more_than_a_buffer_holds_is_visible_at_the_barrier(self, sink: Sink[str]) -> None:
         run = SinkRun(sink)
         records = [f"r{number}" for number in range(2_000)]
         run.write(0, records)
         run.checkpoint(1)
-        run.writers.clear()  # gone, with whatever they still had in memory
         self.sees(sink, *records)
 
     @pytest.mark.parametrize("parallelism", [1, 2, 3])
