@@ -107,7 +107,7 @@ class MiniCluster:
         def make_cluster(
             _graph: ExecutionGraph, _configuration: Configuration, clock: Clock
         ) -> ThreadCluster:
-            made.append(ThreadCluster(secret=bytes(32), clock=clock))
+            made.append(ThreadCluster(secret=bytes(32), clock=clock, patience_s=self._patience_s))
             return made[0]
 
         settings = self._settings(env)
@@ -178,6 +178,7 @@ class MiniJob:
         if self._ended:
             return False
         busy = self._client._turn()
+        self._master.join(self._patience_ms / 1000)
         if self._master.outcome is not None:
             self._ended = True
             self._client._end(None)

@@ -27,12 +27,14 @@ class _Place:
 class ThreadCluster:
     """Any number of workers that take turns in one thread: a `Cluster` without processes, and so without chance.
 
+    After each turn of a worker, its helper threads end what they were given, so that their order is no matter of chance either.
     A worker that is lost gives back what it holds, and its functions are closed, since the process lives on.
     """
 
-    def __init__(self, *, secret: bytes, clock: Clock) -> None:
+    def __init__(self, *, secret: bytes, clock: Clock, patience_s: float) -> None:
         self._secret = secret
         self._clock = clock
+        self._patience_s = patience_s
         self._waker = Waker()
         self._places: dict[int, _Place] = {}
         self._events: list[ClusterEvent] = []
@@ -87,6 +89,7 @@ class ThreadCluster:
         busy = False
         for place in list(self._places.values()):
             busy = place.worker.step() or busy
+            place.worker.join(self._patience_s)
         return busy
 
     def events(self) -> list[ClusterEvent]:

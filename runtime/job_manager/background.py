@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -69,6 +69,13 @@ class Background:
     def busy(self) -> bool:
         """Whether a call runs, or its outcome waits to be delivered. In the loop's thread."""
         return self._under_way > 0 and not self._closed
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until the calls that were submitted have ended, at most so long; `deliver` then finds their outcomes."""
+        if self.busy:
+            ended = Event()
+            self._calls.put(ended.set)
+            ended.wait(timeout_s)
 
     def close(self, *, join: bool) -> None:
         """No handler runs after this. `join`: wait until the calls that were submitted have ended."""

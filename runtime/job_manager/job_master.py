@@ -174,6 +174,11 @@ class JobMaster:
         """Whether a helper thread has something to do, whose outcome `step` will handle."""
         return self._background.busy or self._sources.busy
 
+    def join(self, timeout_s: float) -> None:
+        """Wait until the helper threads have nothing to do, at most so long for each."""
+        self._background.join(timeout_s)
+        self._sources.join(timeout_s)
+
     def close(self, *, force: bool) -> None:
         """Give everything back; storage work that was begun is ended first, unless forced. Idempotent.
 

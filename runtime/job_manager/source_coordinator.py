@@ -106,6 +106,10 @@ class SourceCoordinator:
         """Whether the enumerator has work in the helper thread."""
         return self._background.busy
 
+    def join(self, timeout_s: float) -> None:
+        """Wait until that work has ended, at most so long."""
+        self._background.join(timeout_s)
+
     def close(self) -> None:
         """End of the attempt. Idempotent; work in the helper thread runs out by itself and is not heard of again."""
         self._background.close(join=False)
@@ -246,6 +250,11 @@ class SourceCoordinators:
     def busy(self) -> bool:
         """Whether any of them is."""
         return any(coordinator.busy for coordinator in self._by_vertex.values())
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until the work of all has ended, at most so long for each."""
+        for coordinator in self._by_vertex.values():
+            coordinator.join(timeout_s)
 
     def close(self) -> None:
         """End of the attempt."""

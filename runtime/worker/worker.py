@@ -173,6 +173,11 @@ class Worker:
         """Whether a helper thread uploads or commits."""
         return self._uploads.busy or self._commits.busy
 
+    def join(self, timeout_s: float) -> None:
+        """Wait until they have nothing to do, at most so long for each."""
+        self._uploads.join(timeout_s)
+        self._commits.join(timeout_s)
+
     def _patience_ms(self, timeout_ms: int | None) -> int | None:
         limits = [*self.due_in_ms(), *([] if timeout_ms is None else [timeout_ms])]
         if self._attempt is not None and not self._failed:

@@ -16,6 +16,7 @@ from millstream import (
     JobDefinitionError,
     JobExecutionError,
     KeyedProcessFunction,
+    RuntimeExecutionMode,
     StreamExecutionEnvironment,
     Time,
     TumblingEventTimeWindows,
@@ -25,7 +26,7 @@ from millstream import (
 )
 from millstream.connectors.datagen import DataGeneratorSource, RateLimiterStrategy
 from millstream.core.errors import CheckpointError
-from millstream.testing import InjectedFailure, ManualSource, MiniCluster
+from millstream.testing import InjectedFailure, ManualSource, MiniCluster, Output
 
 PARALLELISMS = pytest.mark.parametrize("parallelism", [1, 3])
 
@@ -168,6 +169,26 @@ def test_the_same_program_gives_the_same_output_in_the_same_order() -> None:
     assert Counter(first) == Counter([n * n for n in range(200)] * 2)
 
 
+class SlowToShow(Output):
+    """Takes its time with the records of the first subtask."""
+
+    def _show(self, prepared):
+        if self._prepared[prepared.number] == [0]:
+            threading.Event().wait(0.1)
+        super()._show(prepared)
+
+
+def test_helper_threads_of_several_workers_do_not_race(cluster) -> None:
+    env, source, output = recoverable(2), ManualSource(splits=2), SlowToShow()
+    output._at_once = False
+    env.from_source(source, WatermarkStrategy.no_watermarks(), "numbers", int).sink_to(output)
+    job = cluster.start(env)
+    source.element(0)
+    source.element(1, split=1)
+    job.trigger_checkpoint()
+    assert output.records == [0, 1]
+
+
 # ---- bounded jobs
 
 
@@ -217,6 +238,14 @@ def test_a_source_that_never_runs_dry_fails_the_test_instead_of_hanging() -> Non
         with pytest.raises(AssertionError, match="does not come to rest"):
             job.settle()
         job.cancel()
+
+
+@PARALLELISMS
+def test_a_batch_job_gives_final_results_alone(cluster, parallelism) -> None:
+    env = environment(parallelism).set_runtime_mode(RuntimeExecutionMode.BATCH)
+    output = cluster.collect(env.from_sequence(1, 30).map(lambda n: (n % 3, n)).key_by(lambda p: p[0]).sum(1))
+    cluster.start(env).run_to_end()
+    assert sorted(output.records) == [(0, 165), (1, 145), (2, 155)]
 
 
 # ---- failures and checkpoints
