@@ -8,6 +8,8 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from millstream import (
     AsyncDataStream,
@@ -293,6 +295,51 @@ def test_after_a_failure_the_job_goes_on_from_its_checkpoint_once_the_delay_is_o
     assert job.statistics().restarts == 1
     job.trigger_checkpoint()
     assert sorted(output.records) == [("a", 1), ("a", 3), ("b", 10), ("b", 30)]
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("element"), st.sampled_from("abcde")),
+        st.tuples(st.just("step"), st.integers(1, 5)),
+        st.tuples(st.just("advance"), st.integers(0, 1_500)),
+        st.tuples(st.just("checkpoint"), st.none()),
+        st.tuples(st.just("fail"), st.integers(0, 2)),
+        st.tuples(st.just("kill"), st.integers(0, 2)),
+    ),
+    max_size=12,
+)
+
+
+@given(STEPS, st.integers(1, 3))
+@settings(max_examples=25, deadline=None)
+def test_whatever_fails_and_whenever_each_result_comes_once(steps, parallelism) -> None:
+    sent = []
+    with MiniCluster() as cluster:
+        env, source = recoverable(parallelism), ManualSource()
+        env.configure({"restart-strategy.fixed-delay.attempts": "100"})
+        output = totals(cluster, env, source)
+        job = cluster.start(env)
+        for verb, argument in steps:
+            match verb:
+                case "element":
+                    sent.append(argument)
+                    source.element((argument, 1))
+                case "step":
+                    for _ in range(argument):
+                        job.step()
+                case "advance":
+                    job.advance_time(argument)
+                case "checkpoint":
+                    with contextlib.suppress(CheckpointError):  # while the job waits for its restart
+                        job.trigger_checkpoint()
+                case "fail":
+                    job.fail_task("total", argument % parallelism)
+                case "kill":
+                    job.kill_worker(argument % parallelism)
+        job.advance_time(1_000)
+        job.trigger_checkpoint()
+        expected = [(key, n) for key in set(sent) for n in range(1, sent.count(key) + 1)]
+        assert Counter(output.records) == Counter(expected)
 
 
 @pytest.mark.parametrize("parallelisms", [(1, 3), (3, 2)])
