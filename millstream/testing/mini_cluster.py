@@ -176,14 +176,14 @@ class MiniJob:
     def step(self) -> bool:
         """One turn: of each worker a piece of input for each task, then the JobManager. Whether there was anything to do."""
         if self._ended:
+            self._raise_if_failed()
             return False
         busy = self._client._turn()
         self._master.join(self._patience_ms / 1000)
         if self._master.outcome is not None:
             self._ended = True
             self._client._end(None)
-            if self.status is JobStatus.FAILED:
-                self._client.wait(0)
+            self._raise_if_failed()
         return busy
 
     def settle(self) -> None:
@@ -336,6 +336,7 @@ class MiniJob:
         last_ms = _REAL.monotonic_ms() + self._patience_ms
         while not condition():
             if not self.running:
+                self._raise_if_failed()
                 return False
             at_rest = not self.step() and not self._cluster.poll(0)
             if at_rest and not self._in_background():
@@ -345,6 +346,10 @@ class MiniJob:
             if at_rest:
                 self._cluster.poll(max(0, last_ms - _REAL.monotonic_ms()))
         return True
+
+    def _raise_if_failed(self) -> None:
+        if self.status is JobStatus.FAILED:
+            self._client.wait(0)
 
     def _in_background(self) -> bool:
         """Whether helper threads are at work, which have something to say when they are done."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 from collections import Counter
@@ -383,9 +384,10 @@ def test_no_restart_left_means_that_the_job_fails_with_the_cause(cluster) -> Non
     with pytest.raises(JobExecutionError, match="ZeroDivisionError"):
         job.settle()
     assert not job.running
-    with pytest.raises(JobExecutionError):
-        job.result()
-    assert not job.step()
+    for method in (job.result, job.step, job.settle, lambda: job.advance_time(1), job.run_to_end):
+        with pytest.raises(JobExecutionError, match="ZeroDivisionError"):
+            method()
+    job.cancel()
 
 
 def test_an_injected_failure_is_the_cause_of_the_job_s(cluster) -> None:
@@ -439,6 +441,26 @@ def test_asynchronous_results_are_waited_for(cluster) -> None:
     source.batch([1, 2])
     job.run_until(lambda: len(output.records) == 4)
     assert sorted(output.records) == [-2, -1, 1, 2]
+
+
+class Unanswered(AsyncFunction):
+    async def async_invoke(self, value):
+        await asyncio.Event().wait()
+
+    async def timeout(self, value):
+        return [("timed out", value)]
+
+
+def test_a_request_times_out_by_the_manual_clock(cluster) -> None:
+    env, source = environment(), ManualSource()
+    stream = env.from_source(source, WatermarkStrategy.no_watermarks(), "events", int)
+    output = cluster.collect(AsyncDataStream.ordered_wait(stream, Unanswered(), Time.seconds(5), 10))
+    job = cluster.start(env)
+    source.element(1)
+    job.advance_time(4_999)
+    assert output.records == []
+    job.advance_time(1)
+    job.run_until(lambda: output.records == [("timed out", 1)])
 
 
 def test_waiting_for_what_never_comes_fails_the_test() -> None:
