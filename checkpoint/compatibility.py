@@ -32,14 +32,29 @@ def check_compatible(
     then = {operator.operator_id: operator for operator in metadata.operators}
     for operator_id in with_state:
         old, new = then.get(operator_id), present.get(operator_id)
-        if old is not None and new is not None and old.max_parallelism != new.max_parallelism:
-            raise CheckpointError(
-                CheckpointFailureReason.INCOMPATIBLE,
-                f"operator {new} has max parallelism {new.max_parallelism}, its state was written with"
-                f" {old.max_parallelism}: its keys belong to other key groups now",
-                where=path,
-                fix=f"set `pipeline.max-parallelism`, or set_max_parallelism of the operator, to {old.max_parallelism}",
-            )
+        if old is not None and new is not None:
+            check_max_parallelism(new, old.max_parallelism, new.max_parallelism, where=path)
+
+
+def check_max_parallelism(operator: object, then: int, now: int, *, where: str) -> None:
+    """Nothing, if the state of an operator was written with the same maximum parallelism.
+
+    Raises:
+        CheckpointError: INCOMPATIBLE.
+    """
+    if then != now:
+        raise CheckpointError(
+            CheckpointFailureReason.INCOMPATIBLE,
+            f"operator {operator} has max parallelism {now}, its state was written with {then}: its keys belong to other"
+            " key groups now",
+            where=where,
+            fix=f"set `pipeline.max-parallelism`, or set_max_parallelism of the operator, to {then}",
+        )
+
+
+def holds_state(snapshot: OperatorSnapshot) -> bool:
+    """Whether there is anything to restore."""
+    return bool(snapshot.keyed) or _has_lists(snapshot)
 
 
 def stateful_operator_ids(metadata: Metadata) -> tuple[str, ...]:
@@ -47,7 +62,7 @@ def stateful_operator_ids(metadata: Metadata) -> tuple[str, ...]:
     found = {
         operator_id
         for operator_id, snapshots in metadata.states.items()
-        if any(snapshot.keyed or _has_lists(snapshot) for snapshot in snapshots)
+        if any(holds_state(snapshot) for snapshot in snapshots)
     }
     return tuple(sorted(found | set(metadata.enumerators)))
 

@@ -17,7 +17,8 @@ A new sink:
     2. for exactly-once, the committable: the least that is needed to make visible, from any process, what `flush` brought
        away; and the committer, which may see every committable again. What was prepared for a checkpoint that never
        completed stays invisible, and `create_writer` sweeps it up: all but `pending_committables`.
-`millstream.testing.connectors` has contract tests for both: derive a class from `SourceContract` or `SinkContract`.
+`millstream.testing.connectors` has contract tests for both: derive a class from `SourceContract`, `SinkContract`, or, where there
+is no committer, `AtLeastOnceSinkContract`.
 `examples/sqlite_connector.py` is a whole connector.
 """
 

@@ -5,7 +5,7 @@ Everything that would survive a crash (a checkpoint) is held in encoded form, so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -158,11 +158,7 @@ class SourceRun:
         assert took_ms < _BLOCKED_MS, f"poll_next blocked the loop for {took_ms} ms"
         match answer:
             case SourceBatch(values=values, timestamps=timestamps):
-                assert 0 < len(values) <= self.batch, f"{len(values)} records instead of 1 to {self.batch}"
-                assert timestamps is None or len(timestamps) == len(values), "not one timestamp per record"
-                assert answer.split_id in self.unfinished[subtask], (
-                    f"{answer.split_id!r} is no split of this reader"
-                )
+                check_batch(answer, self.batch, self.unfinished[subtask])
                 self.values += values
                 self.timestamps += timestamps or [None] * len(values)
                 self.by_subtask[subtask] += values
@@ -207,6 +203,14 @@ class SourceRun:
             reader.close()
         if readers:
             self.enumerator.close()
+
+
+def check_batch(batch: SourceBatch[Any], max_records: int, unfinished: Collection[str]) -> None:
+    """Raise AssertionError where what a reader gave breaks the contract of `poll_next`; `unfinished`: ids of its splits."""
+    values, timestamps = batch.values, batch.timestamps
+    assert 0 < len(values) <= max_records, f"{len(values)} records instead of 1 to {max_records}"
+    assert timestamps is None or len(timestamps) == len(values), "not one timestamp per record"
+    assert batch.split_id in unfinished, f"{batch.split_id!r} is no split of this reader"
 
 
 @dataclass(frozen=True)

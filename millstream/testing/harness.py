@@ -13,16 +13,18 @@ import copy
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Self, TypeAlias
 
 from ..checkpoint.assignment import assign_state
+from ..checkpoint.compatibility import check_max_parallelism, holds_state
 from ..checkpoint.storage import CheckpointStorage
 from ..checkpoint.two_phase_commit import COMMITTABLES_STATE
 from ..core.batch import MAX_TIMESTAMP, CheckpointBarrier, RecordBatch, Watermark, WatermarkStatus
 from ..core.clock import ManualClock
+from ..core.errors import JobDefinitionError
 from ..core.types import KeyEncoder, TypeInformation
 from ..operators.accumulator_registry import AccumulatorRegistry, accumulator_results
 from ..operators.base import (
@@ -50,7 +52,8 @@ from ..state.key_groups import key_group_of, key_group_range, subtask_of_key_gro
 W: TypeAlias = Watermark
 """A watermark in `OperatorHarness.output`: `W(10)`."""
 
-_MAX_PARALLELISM = 128
+_EVENT_TIMERS = frozenset({"event-timers", "window-event-timers", "left-cleanup", "right-cleanup"})
+_PROCESSING_TIMERS = frozenset({"processing-timers", "window-processing-timers"})
 
 
 class _Collector:
@@ -93,11 +96,15 @@ class OperatorHarness:
         spec: the operator. As in a job, each subtask and attempt gets a copy of the user's objects in it.
         backend: `hashmap` or `rocksdb`.
         parallelism: number of subtasks; records of a keyed operator go to the one that owns their key group.
+        max_parallelism: number of key groups.
         cache_entries: bound of the RocksDB backend's write-back cache.
         directory: an empty folder to work in; a temporary one by default.
         checkpointing: whether the job takes checkpoints.
         job_parameters: the job's global parameters.
         collecting_bytes: memory for records that the operator collects.
+
+    Raises:
+        JobDefinitionError: the parallelism is not between 1 and the maximum.
 
     Attributes:
         counters: by name, as the operator counted.
@@ -113,6 +120,7 @@ class OperatorHarness:
         *,
         backend: BackendType = "hashmap",
         parallelism: int = 1,
+        max_parallelism: int = 128,
         cache_entries: int = 100_000,
         directory: Path | None = None,
         checkpointing: bool = True,
@@ -129,6 +137,8 @@ class OperatorHarness:
         self.operators: list[Operator] = []
         self._backend: BackendType = backend
         self._parallelism = parallelism
+        self._max_parallelism = max_parallelism
+        _check_parallelism(parallelism, max_parallelism)
         self._cache_entries = cache_entries
         self._checkpointing = checkpointing
         self._job_parameters = dict(job_parameters or {})
@@ -149,7 +159,7 @@ class OperatorHarness:
         self._open(_restored)
 
     def _open(self, restored: Sequence[OperatorSnapshot]) -> None:
-        shares = assign_state(restored, self._parallelism, _MAX_PARALLELISM) if restored else ()
+        shares = assign_state(restored, self._parallelism, self._max_parallelism) if restored else ()
         whole = _joined(restored)
         for subtask in range(self._parallelism):
             spec = copy.deepcopy(self.spec)
@@ -234,8 +244,8 @@ class OperatorHarness:
         return self._subtask_of(self.spec.key_selector(value), self.spec.key_type)
 
     def _subtask_of(self, key: Any, key_type: TypeInformation[Any]) -> int:
-        group = key_group_of(KeyEncoder(key_type).encode(key), _MAX_PARALLELISM)
-        return subtask_of_key_group(group, _MAX_PARALLELISM, self._parallelism)
+        group = key_group_of(KeyEncoder(key_type).encode(key), self._max_parallelism)
+        return subtask_of_key_group(group, self._max_parallelism, self._parallelism)
 
     def watermark(self, timestamp: int) -> None:
         """Advance event time of all subtasks."""
@@ -318,17 +328,32 @@ class OperatorHarness:
         while not condition():
             self._handed_over.get(timeout=timeout_s)()
 
-    def restored(self, *, parallelism: int | None = None) -> Self:
-        """A new harness that goes on from a snapshot of this one, which is closed; outputs are carried over."""
-        return self.restored_from(self.snapshot(), parallelism=parallelism)
+    def restored(self, *, parallelism: int | None = None, max_parallelism: int | None = None) -> Self:
+        """A new harness that goes on from a snapshot of this one, which is closed; outputs are carried over.
 
-    def restored_from(self, snapshots: Sequence[OperatorSnapshot], *, parallelism: int | None = None) -> Self:
+        Raises:
+            CheckpointError: as in a job, another maximum parallelism than that of the state in the snapshot.
+        """
+        return self.restored_from(self.snapshot(), parallelism=parallelism, max_parallelism=max_parallelism)
+
+    def restored_from(
+        self,
+        snapshots: Sequence[OperatorSnapshot],
+        *,
+        parallelism: int | None = None,
+        max_parallelism: int | None = None,
+    ) -> Self:
         """The same from an earlier snapshot. What sources would repeat, the caller repeats."""
+        groups = max_parallelism or self._max_parallelism
+        if any(holds_state(snapshot) for snapshot in snapshots):
+            check_max_parallelism(self.spec.kind, self._max_parallelism, groups, where="harness")
+        _check_parallelism(parallelism or self._parallelism, groups)
         self.close()
         return type(self)(
             self.spec,
             backend=self._backend,
             parallelism=parallelism or self._parallelism,
+            max_parallelism=groups,
             cache_entries=self._cache_entries,
             checkpointing=self._checkpointing,
             job_parameters=self._job_parameters,
@@ -338,13 +363,22 @@ class OperatorHarness:
         )
 
     def state_entries(self) -> int:
-        """Entries of all tables of all subtasks: 0 when everything that should be gone is gone."""
-        return sum(
-            1
-            for table in self._tables.values()
-            for namespace in list(table.namespaces())
-            for _ in table.namespace(namespace).entries()
-        )
+        """Entries of all keyed state of all subtasks, timers too: 0 when everything that should be gone is gone."""
+        return sum(1 for _ in self._all_entries(frozenset(name for _, name in self._tables)))
+
+    def event_time_timers(self) -> int:
+        """Event-time timers that are set, in all subtasks. Tumbling and sliding windows that fire by slice have none."""
+        return sum(_timers_in(value) for value in self._all_entries(_EVENT_TIMERS))
+
+    def processing_time_timers(self) -> int:
+        """The same for processing time."""
+        return sum(_timers_in(value) for value in self._all_entries(_PROCESSING_TIMERS))
+
+    def _all_entries(self, names: Collection[str]) -> Iterator[Any]:
+        for (_, name), table in self._tables.items():
+            if name in names:
+                for namespace in list(table.namespaces()):
+                    yield from (value for _, value in table.namespace(namespace).entries())
 
     def close(self) -> None:
         """Close the operators. Idempotent."""
@@ -383,7 +417,7 @@ class OperatorHarness:
                 operator_id="harness",
                 subtask=subtask,
                 parallelism=self._parallelism,
-                max_parallelism=_MAX_PARALLELISM,
+                max_parallelism=self._max_parallelism,
                 attempt=self._attempt,
                 restored_checkpoint_id=self._restored_id,
                 auto_watermark_interval_ms=200,
@@ -419,8 +453,8 @@ class OperatorHarness:
         local_dir.mkdir(parents=True)
         context = BackendContext(
             operator=self.spec.kind,
-            max_parallelism=_MAX_PARALLELISM,
-            key_groups=key_group_range(subtask, _MAX_PARALLELISM, self._parallelism),
+            max_parallelism=self._max_parallelism,
+            key_groups=key_group_range(subtask, self._max_parallelism, self._parallelism),
             local_dir=local_dir,
             restored=share.keyed,
             reader=self._storage.reader(),
@@ -435,6 +469,20 @@ class OperatorHarness:
 
         backend.table = table  # type: ignore[method-assign]  # so that `state_entries` knows the tables
         return backend
+
+
+def _check_parallelism(parallelism: int, max_parallelism: int) -> None:
+    if not 1 <= parallelism <= max_parallelism:
+        raise JobDefinitionError(
+            f"a parallelism of {parallelism} is not between 1 and the maximum parallelism, {max_parallelism}",
+            where="harness",
+            fix="give it fewer subtasks, or a larger max_parallelism from the beginning",
+        )
+
+
+def _timers_in(value: Any) -> int:
+    """A table of timers holds True for a timer, and for those of windows the list of the windows."""
+    return len(value) if isinstance(value, list) else 1
 
 
 def _joined(snapshots: Sequence[OperatorSnapshot]) -> dict[str, list[bytes]]:

@@ -18,6 +18,7 @@ class SinkContract:
 
     A sink passes if every record is visible once after its checkpoint was committed and never before, through crashes at any
     moment, repeated commits, and restores at another parallelism. Records are strings; a sink has to take any number of them.
+    One without two-phase commit has to pass `AtLeastOnceSinkContract` instead.
 
         class TestMySink(SinkContract):
             @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -29,6 +29,7 @@ class Background:
         self._outcomes: deque[Callable[[], None]] = deque()
         self._thread: Thread | None = None
         self._closed = False
+        self._under_way = 0
 
     def submit(
         self, work: Callable[[], T], on_result: Callable[[T], None], on_error: Callable[[Exception], None]
@@ -39,6 +40,7 @@ class Background:
         """
         if self._closed:
             return
+        self._under_way += 1
 
         def call() -> None:
             try:
@@ -59,8 +61,21 @@ class Background:
         delivered = False
         while self._outcomes and not self._closed:
             delivered = True
+            self._under_way -= 1
             self._outcomes.popleft()()
         return delivered
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call runs, or its outcome waits to be delivered. In the loop's thread."""
+        return self._under_way > 0 and not self._closed
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until the calls that were submitted have ended, at most so long; `deliver` then finds their outcomes."""
+        if self.busy:
+            ended = Event()
+            self._calls.put(ended.set)
+            ended.wait(timeout_s)
 
     def close(self, *, join: bool) -> None:
         """No handler runs after this. `join`: wait until the calls that were submitted have ended."""

@@ -129,6 +129,10 @@ class Checkpoints:
             files = {file for checkpoint in checkpoints for file in checkpoint.files}
             self._in_background(partial(storage.discard_files, tuple(files)))
 
+    def request(self, request_id: str) -> None:
+        """Somebody wants a checkpoint now; it waits for the one in flight. `statistics` tell what became of it."""
+        self._run(TriggerRequested(request_id, self._clock.now_ms()))
+
     def request_final(self) -> None:
         """All input has ended; `final_checkpoint_completed` or `fail_attempt` follows."""
         self._run(TriggerRequested(_FINAL, self._clock.now_ms(), final=True))

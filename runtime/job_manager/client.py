@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from random import Random
@@ -15,6 +15,7 @@ from ...core.configuration import Configuration, options
 from ...core.errors import JobCancelledError, JobExecutionError
 from ...core.ids import JobId
 from ...operators.accumulator_registry import accumulator_results
+from ..graph.execution_graph import ExecutionGraph
 from ..graph.job_graph import JobGraph
 from .batch_mode import fit_to_mode
 from .cluster import Cluster
@@ -72,12 +73,16 @@ def submit(
     *,
     resume: bool = False,
     savepoint_path: str | None = None,
+    clock: Clock | None = None,
+    cluster: Callable[[ExecutionGraph, Configuration, Clock], Cluster] = make_cluster,
 ) -> JobClient:
     """A client whose job is ready to run, with everything checked that can be checked before; nothing runs yet.
 
     Args:
         resume: go on from the newest complete checkpoint of a job of this name; start afresh where there is none.
         savepoint_path: start from exactly this checkpoint; `execution.savepoint.path` if None.
+        clock: processing time, and the time of everything that is due; the machine's if None.
+        cluster: makes the workers.
 
     Raises:
         JobDefinitionError: the program or its configuration cannot run.
@@ -86,11 +91,11 @@ def submit(
     path = savepoint_path if savepoint_path is not None else configuration.get(options.SAVEPOINT_PATH)
     configuration, resume = fit_to_mode(job_graph, configuration, resume=resume, savepoint_path=path)
     configuration = fit_to_transactions(job_graph, configuration)
-    clock = SystemClock()
+    clock = SystemClock() if clock is None else clock
     run = prepare_run(
         job_graph, configuration, resume=resume, savepoint_path=path, random=Random(clock.now_ms())
     )
-    return JobClient(run, make_cluster(run.graph, configuration, clock), clock)
+    return JobClient(run, cluster(run.graph, configuration, clock), clock)
 
 
 class JobClient:
@@ -106,6 +111,7 @@ class JobClient:
         self._master = JobMaster(run, cluster, clock)
         self._result: Future[JobExecutionResult] = Future()
         self._thread: threading.Thread | None = None
+        self._started_ms = 0
 
     # ---- running ------------------------------------------------------------------------------------------------------
 
@@ -201,33 +207,43 @@ class JobClient:
 
     def _run(self) -> None:
         """Run to the end and set the result, once nothing of the job runs any more; raises only what ends the program."""
-        started_ms = self._clock.monotonic_ms()
         problem: BaseException | None = None
         try:
-            self._master.start()
+            self._begin()
             self._loop()
         except (
             BaseException
         ) as error:  # a second signal, or a bug of ours: no worker may outlive it, no waiter hang
             problem = error
+        self._end(problem)
+        if problem is not None and not isinstance(problem, Exception):
+            raise problem
+
+    def _begin(self) -> None:
+        self._started_ms = self._clock.monotonic_ms()
+        self._master.start()
+
+    def _end(self, problem: BaseException | None) -> None:
         forced = problem is not None
         try:
             self._cluster.close(force=forced)
             self._master.close(force=forced)
         finally:
-            self._conclude(problem, self._clock.monotonic_ms() - started_ms)
+            self._conclude(problem, self._clock.monotonic_ms() - self._started_ms)
             atexit.unregister(self.cancel_and_wait)
-        if problem is not None and not isinstance(problem, Exception):
-            raise problem
 
     def _loop(self) -> None:
         master, cluster, clock = self._master, self._cluster, self._clock
         while master.outcome is None:
-            busy = cluster.step()
-            if master.step() or busy or master.outcome is not None:
+            if self._turn() or master.outcome is not None:
                 continue
             deadline = master.next_deadline_ms()
             cluster.wait(None if deadline is None else max(0, deadline - clock.monotonic_ms()))
+
+    def _turn(self) -> bool:
+        """Do what can be done without waiting; whether there was anything."""
+        busy = self._cluster.step()
+        return self._master.step() or busy
 
     def _conclude(self, problem: BaseException | None, runtime_ms: int) -> None:
         outcome, statistics = self._master.outcome, self._master.statistics()

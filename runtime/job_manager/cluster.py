@@ -137,7 +137,7 @@ class EmbeddedCluster:
         """Waits in the worker, which knows its own timers and helper threads."""
         if self._worker is None:
             self._waker.wait(timeout_ms)
-        elif not self._up:
+        elif not self._up and not self._down:  # a checkpoint that a deadline starts waits for its worker
             self._worker.wait(timeout_ms)
         self._waker.drain()
 

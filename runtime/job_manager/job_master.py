@@ -131,6 +131,11 @@ class JobMaster:
         self._cancel_asked = True
         self._cluster.wake()
 
+    def trigger_checkpoint(self, request_id: str) -> None:
+        """Take a checkpoint now, beside the periodic ones; refused unless all tasks run and checkpoints are on."""
+        if self._checkpoints is not None:
+            self._checkpoints.request(request_id)
+
     def step(self) -> bool:
         """Handle everything that has come up; whether there was anything."""
         now_ms = self._clock.monotonic_ms()
@@ -163,6 +168,16 @@ class JobMaster:
             None if self._checkpoints is None else self._checkpoints.next_deadline_ms(),
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a helper thread has something to do, whose outcome `step` will handle."""
+        return self._background.busy or self._sources.busy
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until the helper threads have nothing to do, at most so long for each."""
+        self._background.join(timeout_s)
+        self._sources.join(timeout_s)
 
     def close(self, *, force: bool) -> None:
         """Give everything back; storage work that was begun is ended first, unless forced. Idempotent.

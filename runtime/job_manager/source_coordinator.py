@@ -101,6 +101,15 @@ class SourceCoordinator:
         """When `step` has something to repeat (monotonic)."""
         return min((at for at, _ in self._timers), default=None)
 
+    @property
+    def busy(self) -> bool:
+        """Whether the enumerator has work in the helper thread."""
+        return self._background.busy
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until that work has ended, at most so long."""
+        self._background.join(timeout_s)
+
     def close(self) -> None:
         """End of the attempt. Idempotent; work in the helper thread runs out by itself and is not heard of again."""
         self._background.close(join=False)
@@ -236,6 +245,16 @@ class SourceCoordinators:
         deadlines = [coordinator.next_deadline_ms() for coordinator in self._by_vertex.values()]
         deadlines.append(self._alignment.next_deadline_ms())
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any of them is."""
+        return any(coordinator.busy for coordinator in self._by_vertex.values())
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until the work of all has ended, at most so long for each."""
+        for coordinator in self._by_vertex.values():
+            coordinator.join(timeout_s)
 
     def close(self) -> None:
         """End of the attempt."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from ..graph.execution_graph import Subtask
@@ -44,6 +44,11 @@ class Background:
     def busy(self) -> bool:
         """Whether anything runs or waits to be delivered."""
         return self._running > 0
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until all calls have ended, at most so long; `deliver` then finds their outcomes."""
+        if self.busy:
+            wait((self._executor.submit(lambda: None),), timeout_s)
 
     def close(self) -> None:
         """Wait for the running call; forget the others."""

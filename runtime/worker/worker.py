@@ -144,22 +144,44 @@ class Worker:
     def wait(self, timeout_ms: int | None) -> None:
         """Block until a socket, helper thread or timer has something, or for `timeout_ms`."""
         poll = select.poll()
+        self.register_with(poll)
+        poll.poll(self._patience_ms(timeout_ms))
+        self.drain()
+
+    def register_with(self, poll: select.poll) -> None:
+        """Whatever `step` may have something to do for, but for time. `drain` after polling."""
         poll.register(self._waker.fileno(), select.POLLIN)
         poll.register(self._link.fileno(), select.POLLIN | (select.POLLOUT if self._link.wants_write else 0))
         for descriptor, wants_write in self._peers.descriptors():
             poll.register(descriptor, select.POLLIN | (select.POLLOUT if wants_write else 0))
-        poll.poll(self._patience_ms(timeout_ms))
+
+    def drain(self) -> None:
+        """Forget that helper threads woke the loop: `step` follows."""
         self._waker.drain()
 
-    def _patience_ms(self, timeout_ms: int | None) -> int | None:
-        limits = [] if timeout_ms is None else [timeout_ms]
+    def due_in_ms(self) -> list[int]:
+        """How long until each thing that time brings about: timers, and asking readers again. Not positive: now."""
         due = self._time.next_due_ms()
-        if due is not None:
-            limits.append(due - self._clock.now_ms())
+        found = [] if due is None else [due - self._clock.now_ms()]
         if self._attempt is not None and not self._failed:
             now = self._clock.monotonic_ms()
-            limits += [task.retry_at_ms - now for task in self._tasks if task.retry_at_ms is not None]
-            limits.append(self._next_statistics_ms - now)
+            found += [task.retry_at_ms - now for task in self._tasks if task.retry_at_ms is not None]
+        return found
+
+    @property
+    def busy(self) -> bool:
+        """Whether a helper thread uploads or commits."""
+        return self._uploads.busy or self._commits.busy
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until they have nothing to do, at most so long for each."""
+        self._uploads.join(timeout_s)
+        self._commits.join(timeout_s)
+
+    def _patience_ms(self, timeout_ms: int | None) -> int | None:
+        limits = [*self.due_in_ms(), *([] if timeout_ms is None else [timeout_ms])]
+        if self._attempt is not None and not self._failed:
+            limits.append(self._next_statistics_ms - self._clock.monotonic_ms())
         return max(0, min(limits)) if limits else None
 
     def _runs(self) -> bool:
@@ -385,6 +407,11 @@ class Worker:
         _LOG.warning("worker %s refused a connection: %s", self._id, error)
 
     # ---- statistics
+
+    def report(self) -> None:
+        """Send statistics now, though they are not due."""
+        if self._runs():
+            self._guarded(self._send_statistics)
 
     def _send_statistics_if_due(self) -> None:
         if self._attempt is not None and not self._failed:

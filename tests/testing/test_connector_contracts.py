@@ -12,7 +12,13 @@ import pytest
 from millstream.connectors.datagen import DataGeneratorSource
 from millstream.connectors.datagen.ranges import IndexRange
 from millstream.connectors.datagen.source import DataGeneratorReader
-from millstream.testing.connectors import SinkContract, SourceContract, close_open_runs
+from millstream.connectors.print_sink import PrintSink
+from millstream.testing.connectors import (
+    AtLeastOnceSinkContract,
+    SinkContract,
+    SourceContract,
+    close_open_runs,
+)
 
 RECORDS = [str(n) for n in range(90)]
 
@@ -181,3 +187,107 @@ def test_a_right_sink_passes(tmp_path) -> None:
 )
 def test_a_wrong_sink_is_caught(bug, tmp_path) -> None:
     assert broken_tests(Contract(), sink=lambda: sinks(tmp_path, bug))
+
+
+# ---- sinks that cannot commit
+
+
+class PlainSink:
+    """A file for each writer, which buffers until it is flushed."""
+
+    def __init__(self, folder, bug):
+        self.folder, self.bug = folder, bug
+
+    def create_writer(self, context):
+        return PlainWriter(self.folder, self.bug, context)
+
+
+class CommittingPlainSink(PlainSink):
+    """Declares a committer, so that more would have to be checked."""
+
+    def create_committer(self):
+        return LinesCommitter("")
+
+    def encode_committable(self, committable):
+        return committable.encode()
+
+    def decode_committable(self, data):
+        return data.decode()
+
+
+class PlainWriter:
+    def __init__(self, folder, bug, context):
+        name = "shared" if bug == "writers overwrite each other" else uuid.uuid4().hex
+        self.path, self.bug, self.lines = folder / name, bug, []
+        if bug == "writes state again":
+            self.lines += [state.decode() for state in context.restored_state]
+
+    def write_batch(self, values, timestamps):
+        self.lines += values
+
+    def flush(self, end_of_input):
+        lines = self.lines[:-1] if self.bug == "loses the last" else self.lines
+        if self.bug != "flushes when closed" and not (
+            self.bug == "waits for a full part" and not end_of_input
+        ):
+            mode = "w" if self.bug == "writers overwrite each other" else "a"
+            with self.path.open(mode) as file:
+                file.writelines(f"{line}\n" for line in lines)
+            self.written = self.lines
+            self.lines = []
+        if self.bug == "repeats itself":
+            self.lines = list(self.written)
+
+    def snapshot_state(self, checkpoint_id):
+        return [line.encode() for line in self.path.read_text().splitlines()] if self.path.exists() else []
+
+    def close(self):
+        if self.bug == "flushes when closed":
+            self.bug = ""
+            self.flush(True)
+        if self.bug == "cleans up":
+            for path in self.path.parent.iterdir():
+                path.unlink()
+
+
+class PlainContract(AtLeastOnceSinkContract):
+    def visible(self, sink):
+        return [line for path in sink.folder.iterdir() for line in path.read_text().splitlines()]
+
+
+def plain_sinks(base, bug):
+    folder = base / uuid.uuid4().hex
+    folder.mkdir()
+    return (CommittingPlainSink if bug == "commits" else PlainSink)(folder, bug)
+
+
+def test_a_right_sink_without_commits_passes(tmp_path) -> None:
+    assert broken_tests(PlainContract(), sink=lambda: plain_sinks(tmp_path, "")) == []
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        "loses the last",
+        "flushes when closed",
+        "waits for a full part",
+        "repeats itself",
+        "writes state again",
+        "writers overwrite each other",
+        "cleans up",
+        "commits",
+    ],
+)
+def test_a_wrong_sink_without_commits_is_caught(bug, tmp_path) -> None:
+    assert broken_tests(PlainContract(), sink=lambda: plain_sinks(tmp_path, bug))
+
+
+class TestPrintSink(AtLeastOnceSinkContract):
+    @pytest.fixture
+    def sink(self, capsys):
+        self.captured, self.lines = capsys, []
+        return PrintSink()
+
+    def visible(self, sink):
+        self.lines += self.captured.readouterr().out.splitlines()
+        return [line.rpartition("> ")[2] for line in self.lines]
