@@ -163,9 +163,9 @@ class Types:
         return CollectionTypeInfo("OBJECT_ARRAY", list, element_type)
 
     @staticmethod
-    def TUPLE(types: Sequence[TypeInformation[Any]]) -> TypeInformation[tuple[Any, ...]]:
+    def TUPLE(field_types: Sequence[TypeInformation[Any]]) -> TypeInformation[tuple[Any, ...]]:
         """Tuples with a type for each field."""
-        return TupleTypeInfo(tuple(types))
+        return TupleTypeInfo(tuple(field_types))
 
     @staticmethod
     def ENUM(enum_class: type[E]) -> TypeInformation[E]:
