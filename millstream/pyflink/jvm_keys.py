@@ -1,0 +1,78 @@
+"""Keys of Flink's configuration that say nothing to a runtime without a JVM and a cluster."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from .._functions import definition_error
+from ..core.configuration import Configuration
+from ..core.configuration.options import OPTIONS
+
+if TYPE_CHECKING:
+    from .environment import StreamExecutionEnvironment
+
+_LOG: Final = logging.getLogger(__name__)
+
+JVM_KEYS: Final = (
+    "pipeline.jars",
+    "pipeline.classpaths",
+    "pipeline.closure-cleaner-mode",
+    "pipeline.default-kryo-serializers",
+    "pipeline.force-avro",
+    "pipeline.force-kryo",
+    "pipeline.registered-",
+    "pipeline.serialization-config",
+    "pipeline.cached-files",
+    "python.",
+    "classloader.",
+    "env.java.",
+    "execution.attached",
+    "execution.target",
+    "jobmanager.memory.",
+    "jobmanager.rpc.",
+    "rest.",
+    "taskmanager.memory.",
+    "taskmanager.numberOfTaskSlots",
+)
+"""Whole keys, and beginnings that end with `.` or `-`. Results of a job do not depend on any of them."""
+
+_FILES: Final = "python.files"
+_ARCHIVES: Final = "python.archives"
+
+
+def without_jvm_keys(configuration: Configuration, environment: StreamExecutionEnvironment) -> Configuration:
+    """A copy without the keys that only concern a JVM or the Python processes beside it, each with a line in the log.
+
+    What `python.files` names can be imported from now on.
+
+    Raises:
+        JobDefinitionError: `python.archives` is set, or a file of `python.files` does not exist.
+    """
+    kept = Configuration(configuration)
+    for key in sorted(configuration.key_set()):
+        if key == _FILES:
+            for path in configuration.get_string(key, "").split(","):
+                environment.add_python_file(path.strip())
+        elif key == _ARCHIVES:
+            raise definition_error(
+                f"'{_ARCHIVES}' cannot be {configuration.get_string(key, '')!r}: archives are not unpacked for functions",
+                fix="unpack them, and let functions open the files by absolute paths",
+            )
+        elif is_jvm_key(key):
+            _LOG.info("'%s' has no meaning without a JVM and is left out", key)
+        else:
+            continue
+        kept.remove_config(key)
+    return kept
+
+
+def is_jvm_key(key: str) -> bool:
+    """Whether nothing here depends on the key.
+
+    >>> is_jvm_key("pipeline.jars"), is_jvm_key("python.executable"), is_jvm_key("pipeline.jar")
+    (True, True, False)
+    """
+    if key in OPTIONS:
+        return False
+    return any(key == known or (known[-1] in ".-" and key.startswith(known)) for known in JVM_KEYS)
