@@ -15,7 +15,6 @@ _AVRO: Final = "use JSON or CSV, or a schema of your own: a function from bytes 
 _BULK: Final = "write rows with FileSink.for_row_format(path, encoder), read lines with FileSource"
 _KAFKA_SOURCE: Final = "use KafkaSource"
 _STREAMS: Final = "use KafkaSource and KafkaSink"
-_SAVEPOINT: Final = "start from a retained checkpoint: millstream run --resume, or --from PATH"
 
 MISSING: Final[dict[str, str]] = {
     # ---- common
@@ -23,8 +22,6 @@ MISSING: Final[dict[str, str]] = {
     "pyflink.common.watermark_strategy.AssignerWithPeriodicWatermarksWrapper": "use WatermarkStrategy",
     "pyflink.common.io": f"{_JAVA}: use a source of millstream.connectors instead of an InputFormat",
     "pyflink.common.utils": _JAVA,
-    "pyflink.common.job_client.JobClient.stop_with_savepoint": _SAVEPOINT,
-    "pyflink.common.job_client.JobClient.trigger_savepoint": _SAVEPOINT,
     "pyflink.common.serialization.BulkWriterFactory": _BULK,
     "pyflink.common.typeinfo.TypeInformation.from_internal_type": "values have one form only",
     "pyflink.common.typeinfo.TypeInformation.to_internal_type": "values have one form only",

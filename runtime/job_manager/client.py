@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, NoReturn
 
 from ...core.clock import Clock, SystemClock
 from ...core.configuration import Configuration, options
-from ...core.errors import JobCancelledError, JobExecutionError
+from ...core.errors import JobCancelledError, JobDefinitionError, JobExecutionError
 from ...core.ids import JobId
 from ...operators.accumulator_registry import accumulator_results
 from ..graph.execution_graph import ExecutionGraph
@@ -160,6 +160,24 @@ class JobClient:
     def get_job_execution_result(self) -> Future[JobExecutionResult]:
         """The result to come; its `result()` raises as `wait`. Cancelling the future does nothing to the job."""
         return following(self._result)
+
+    def trigger_savepoint(self, savepoint_directory: str | None = None) -> NoReturn:
+        """Not supported.
+
+        Raises:
+            JobDefinitionError: always; checkpoints are kept, and a job starts from any of them.
+        """
+        raise JobDefinitionError(
+            f"no savepoint can be written{f' to {savepoint_directory}' if savepoint_directory else ''}",
+            fix="start from a retained checkpoint: millstream run job.py --resume, or --from PATH",
+        )
+
+    def stop_with_savepoint(
+        self, advance_to_end_of_event_time: bool, savepoint_directory: str | None = None
+    ) -> NoReturn:
+        """Not supported. Raises as `trigger_savepoint`."""
+        del advance_to_end_of_event_time
+        self.trigger_savepoint(savepoint_directory)
 
     # ---- ours ---------------------------------------------------------------------------------------------------------
 

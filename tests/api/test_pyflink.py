@@ -200,6 +200,7 @@ FEATURES = """
 import pyflink.datastream
 from pyflink.common import JobID, JobStatus, Row, RowKind, Types
 from pyflink.common.completable_future import CompletableFuture
+from millstream import MillstreamError
 from pyflink.datastream import connectors
 
 assert not hasattr(pyflink.datastream, "FsStateBackend") and not hasattr(connectors, "PulsarSource")
@@ -221,6 +222,13 @@ assert client.get_job_execution_result().cancel(), "a future that nobody waits f
 assert result.result().get_job_id() == client.get_job_id() and result.exception() is None and result.done()
 status = client.get_job_status().result()
 assert status is JobStatus.FINISHED and status.is_globally_terminal_state() and status.is_terminal_state()
+for savepoint in (client.trigger_savepoint, lambda: client.stop_with_savepoint(True, savepoint_directory="/tmp/s")):
+    try:
+        savepoint()
+    except MillstreamError as error:
+        assert "retained checkpoint" in error.fix
+    else:
+        raise AssertionError("no savepoint was written")
 assert not JobStatus.SUSPENDED.is_globally_terminal_state()
 print("all right")
 """
@@ -228,7 +236,7 @@ print("all right")
 
 def test_modules_futures_and_iterators_behave_as_pyflink_s(tmp_path: Path) -> None:
     done = run(FEATURES, tmp_path)
-    assert done.stdout == "1> 1\nall right\n", done.stderr
+    assert done.stdout == "1\nall right\n", done.stderr
 
 
 NAMES = {
