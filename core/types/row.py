@@ -25,7 +25,7 @@ class Row:
     Keyword arguments make a row with names, in the order they are given; positional arguments make one without. A row
     without names that holds strings can be called like a class to make rows with these names. Two rows are equal when kind,
     names and values are; the order of named fields does not count. `name in row` asks for a field where fields have names,
-    for a value where they have not.
+    for a value where they have not. Fields without names are also called f0, f1, and so on.
 
     >>> row = Row(name="Alice", age=11)
     >>> row, row.name, row["age"], row[0], "age" in row
@@ -118,7 +118,13 @@ class Row:
         return [self._values[self._index(name)] for name in names]
 
     def _index(self, name: str) -> int:
-        if self._fields is None or name not in self._fields:
+        if self._fields is None:
+            # PyFlink calls the fields of Types.ROW f0, f1, ...
+            position = name[1:]
+            if name[:1] == "f" and position.isdecimal() and int(position) < len(self._values):
+                return int(position)
+            raise KeyError(name)
+        if name not in self._fields:
             raise KeyError(name)
         return self._fields.index(name)
 

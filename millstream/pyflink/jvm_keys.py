@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from .._functions import definition_error
 from ..core.configuration import Configuration
-from ..core.configuration.options import OPTIONS
+from ..core.configuration.options import LEGACY_KEYS, OPTIONS
 
 if TYPE_CHECKING:
     from .environment import StreamExecutionEnvironment
@@ -44,7 +44,7 @@ _ARCHIVES: Final = "python.archives"
 def without_jvm_keys(configuration: Configuration, environment: StreamExecutionEnvironment) -> Configuration:
     """A copy without the keys that only concern a JVM or the Python processes beside it, each with a line in the log.
 
-    What `python.files` names can be imported from now on.
+    What `python.files` names can be imported from now on. Keys of Flink 1.x get today's names, unless these are set too.
 
     Raises:
         JobDefinitionError: `python.archives` is set, or a file of `python.files` does not exist.
@@ -59,6 +59,11 @@ def without_jvm_keys(configuration: Configuration, environment: StreamExecutionE
                 f"'{_ARCHIVES}' cannot be {configuration.get_string(key, '')!r}: archives are not unpacked for functions",
                 fix="unpack them, and let functions open the files by absolute paths",
             )
+        elif key in LEGACY_KEYS:
+            _LOG.info("'%s' is called '%s' now", key, LEGACY_KEYS[key])
+            if not configuration.contains_key(LEGACY_KEYS[key]):
+                source = configuration.source_of(key) or "program"
+                kept._set(LEGACY_KEYS[key], configuration.get_string(key, ""), source)
         elif is_jvm_key(key):
             _LOG.info("'%s' has no meaning without a JVM and is left out", key)
         else:

@@ -115,6 +115,21 @@ def test_keys_of_a_jvm_are_left_out_and_others_are_checked(env, log, monkeypatch
         env.configure(Configuration.from_dict({"python.archives": "data.zip"}))
 
 
+def test_keys_of_flink_1_get_today_s_names(env, log):
+    config = Configuration.from_dict(
+        {"pipeline.operator-chaining": "false", "execution.buffer-timeout": "1 min"}
+    )
+    config.set_string("state.backend", "rocksdb").set_string("state.backend.type", "hashmap")
+    env.configure(config)
+    assert not env.is_chaining_enabled()
+    assert env.get_buffer_timeout() == 60_000
+    assert env.get_configuration().get_string("state.backend.type", "") == "hashmap"
+    assert len(log.records) == 3
+    with pytest.raises(ConfigurationError, match=r"'state\.backend\.type' cannot be 'jobmanager'") as caught:
+        env.configure(Configuration.from_dict({"state.backend": "jobmanager"}))
+    assert "test_pyflink_settings.py" in caught.value.where
+
+
 def test_no_key_of_millstream_is_taken_for_one_of_a_jvm():
     assert all(is_jvm_key(key + ("x" if key[-1] in ".-" else "")) for key in JVM_KEYS)
     assert not is_jvm_key("taskmanager.batch-size")

@@ -93,6 +93,8 @@ FITTING: list[tuple[TypeInformation[Any], list[Any]]] = [
     (Types.LIST(Types.LIST(Types.LONG())), [[[1], []], []]),
     (Types.MAP(Types.STRING(), Types.DOUBLE()), [{"a": 1.0}, {}]),
     (Types.MAP(Types.LONG(), Types.TUPLE([Types.STRING()])), [{1: ("a",)}]),
+    (Types.BASIC_ARRAY(Types.DOUBLE()), [[1.5, None], [], [None]]),
+    (Types.OBJECT_ARRAY(Types.ROW([Types.LONG()])), [[Row(1), None], [None]]),
     (Types.ROW([Types.LONG(), Types.STRING()]), [Row(1, "a"), Row(None, None), Row(b=1, a="x")]),
     (
         Types.ROW_NAMED(["id", "tags"], [Types.LONG(), Types.LIST(Types.STRING())]),
@@ -359,6 +361,9 @@ def test_rows_know_their_names() -> None:
     assert "name" in row
     assert "Alice" not in row
     assert "Alice" in Row("Alice", 11)
+    assert (Row("Alice", 11).f1, Row("Alice", 11)["f0"]) == (11, "Alice")
+    for name in ("f2", "f", "g0", "f-1", "f1x"):
+        assert not hasattr(Row("Alice", 11), name)
     assert row.get_fields_by_names(["age", "name"]) == [11, "Alice"]
     assert Row("Alice", 11).get_fields_by_names(["anything"]) == ["Alice", 11]
     with pytest.raises(KeyError, match="size"):
