@@ -133,6 +133,17 @@ def test_rows_and_state(tmp_path: Path, parallelism: int) -> None:
     assert sorted(lines) == ["('a', 1)", "('a', 4)", "('b', 2)"]
 
 
+def test_a_program_that_is_run_without_the_alias_is_told_of_it(tmp_path: Path) -> None:
+    script = tmp_path / "job.py"
+    script.write_text(
+        "import sys; sys.modules['pyflink'] = None; import pyflink"
+    )  # also where it is installed
+    command = [sys.executable, "-m", "millstream", "run", str(script)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "millstream run --pyflink" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("line", "advice"),
     [
