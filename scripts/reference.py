@@ -14,7 +14,7 @@ from typing import Any, Final
 import millstream
 from millstream.core.configuration import describe_options
 from millstream.core.errors import MillstreamError
-from millstream.pyflink.jvm_keys import JVM_KEYS
+from millstream.pyflink.ignored_keys import IGNORED_KEYS
 from millstream.pyflink.missing import MISSING
 from scripts.features import Feature, load_features
 
@@ -120,9 +120,9 @@ def pyflink_missing() -> str:
     return "\n".join(["| below `pyflink.` | why, or what instead |", "| --- | --- |", *rows])
 
 
-def pyflink_jvm_keys() -> str:
+def pyflink_ignored_keys() -> str:
     """The keys of the configuration that the alias leaves out."""
-    return "\n".join(f"- `{key}{'*' if key[-1] in '.-' else ''}`" for key in JVM_KEYS)
+    return "\n".join(f"- `{key}{'*' if key[-1] in '.-' else ''}`" for key in IGNORED_KEYS)
 
 
 def _escaped(text: str) -> str:
@@ -143,5 +143,5 @@ GENERATED: Final[Mapping[str, Callable[[], str]]] = {
     "errors": error_table,
     "features": features_tables,
     "pyflink-missing": pyflink_missing,
-    "pyflink-jvm-keys": pyflink_jvm_keys,
+    "pyflink-ignored-keys": pyflink_ignored_keys,
 }

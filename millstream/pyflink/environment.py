@@ -13,7 +13,7 @@ from .._functions import definition_error
 from ..checkpoint_config import CheckpointingMode
 from ..core.configuration import Configuration, options
 from ..stream_settings import check_parallelism
-from .jvm_keys import without_jvm_keys
+from .ignored_keys import without_ignored_keys
 from .restart_strategy import RestartStrategies, RestartStrategyConfiguration
 from .settings import CheckpointConfig, ExecutionConfig
 
@@ -32,7 +32,7 @@ class StreamExecutionEnvironment(environment.StreamExecutionEnvironment):
     """
 
     def __init__(self, configuration: Configuration | None = None) -> None:
-        super().__init__(None if configuration is None else without_jvm_keys(configuration, self))
+        super().__init__(None if configuration is None else without_ignored_keys(configuration, self))
         self._savepoint_directory: str | None = None
 
     @staticmethod
@@ -42,8 +42,8 @@ class StreamExecutionEnvironment(environment.StreamExecutionEnvironment):
     # ---- settings
 
     def configure(self, configuration: Configuration | Mapping[str, str]) -> Self:
-        """As Millstream's; keys that only concern a JVM are left out, with a line in the log."""
-        return super().configure(without_jvm_keys(Configuration(configuration), self))
+        """As Millstream's; keys that have no effect here are left out, with a line in the log."""
+        return super().configure(without_ignored_keys(Configuration(configuration), self))
 
     def get_config(self) -> ExecutionConfig:
         return ExecutionConfig(self._set, self._effective)

@@ -16,10 +16,11 @@ from millstream import (
     ExternalizedCheckpointRetention,
     JobDefinitionError,
 )
+from millstream.core.configuration.options import OPTIONS
 from millstream.pyflink.checkpoint_storage import FileSystemCheckpointStorage, JobManagerCheckpointStorage
 from millstream.pyflink.config_options import ConfigOptions
 from millstream.pyflink.environment import StreamExecutionEnvironment
-from millstream.pyflink.jvm_keys import JVM_KEYS, is_jvm_key
+from millstream.pyflink.ignored_keys import IGNORED_KEYS, is_ignored_key
 from millstream.pyflink.restart_strategy import RestartStrategies
 from millstream.pyflink.state_backend import EmbeddedRocksDBStateBackend, PredefinedOptions
 
@@ -100,7 +101,7 @@ def test_what_changes_no_result_is_one_line_in_the_log(env, log, call):
     assert env.get_configuration().to_dict() == before
 
 
-def test_keys_of_a_jvm_are_left_out_and_others_are_checked(env, log, monkeypatch, tmp_path):
+def test_keys_without_effect_are_left_out_and_others_are_checked(env, log, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "helper.py").write_text("")
     config = Configuration.from_dict(map={"python.files": str(tmp_path / "helper.py"), "rest.port": "8081"})
@@ -130,9 +131,11 @@ def test_keys_of_flink_1_get_today_s_names(env, log):
     assert "test_pyflink_settings.py" in caught.value.where
 
 
-def test_no_key_of_millstream_is_taken_for_one_of_a_jvm():
-    assert all(is_jvm_key(key + ("x" if key[-1] in ".-" else "")) for key in JVM_KEYS)
-    assert not is_jvm_key("taskmanager.batch-size")
+def test_no_key_of_millstream_is_ignored():
+    assert all(is_ignored_key(key + ("x" if key[-1] in ".-" else "")) for key in IGNORED_KEYS)
+    assert not is_ignored_key("taskmanager.batch-size")
+    ignored = [key for key in OPTIONS if is_ignored_key(key)]
+    assert ignored == []
 
 
 def test_a_file_that_is_added_can_be_imported(env, monkeypatch, tmp_path):

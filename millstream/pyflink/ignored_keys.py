@@ -1,4 +1,4 @@
-"""Keys of Flink's configuration that say nothing to a runtime without a JVM and a cluster."""
+"""Keys of Flink's configuration that say nothing here: to a JVM, to a cluster, or how fast something is to be."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 
-JVM_KEYS: Final = (
+IGNORED_KEYS: Final = (
     "pipeline.jars",
     "pipeline.classpaths",
     "pipeline.closure-cleaner-mode",
@@ -28,10 +28,26 @@ JVM_KEYS: Final = (
     "classloader.",
     "env.java.",
     "execution.attached",
+    "execution.checkpointing.aligned-checkpoint-timeout",
+    "execution.checkpointing.incremental",
+    "execution.checkpointing.local-backup.",
+    "execution.checkpointing.savepoint-dir",
+    "execution.checkpointing.snapshot-compression",
+    "execution.checkpointing.unaligned",
+    "execution.checkpointing.unaligned.",
+    "execution.state-recovery.from-local",
     "execution.target",
     "jobmanager.memory.",
     "jobmanager.rpc.",
+    "metrics.latency.",
+    "pipeline.generic-types",
     "rest.",
+    "state.backend.incremental",
+    "state.backend.local-recovery",
+    "state.backend.rocksdb.",
+    "state.changelog.",
+    "state.savepoints.dir",
+    "task.cancellation.",
     "taskmanager.memory.",
     "taskmanager.numberOfTaskSlots",
 )
@@ -41,8 +57,10 @@ _FILES: Final = "python.files"
 _ARCHIVES: Final = "python.archives"
 
 
-def without_jvm_keys(configuration: Configuration, environment: StreamExecutionEnvironment) -> Configuration:
-    """A copy without the keys that only concern a JVM or the Python processes beside it, each with a line in the log.
+def without_ignored_keys(
+    configuration: Configuration, environment: StreamExecutionEnvironment
+) -> Configuration:
+    """A copy without the keys that have no effect here, each with a line in the log.
 
     What `python.files` names can be imported from now on. Keys of Flink 1.x get today's names, unless these are set too.
 
@@ -64,20 +82,20 @@ def without_jvm_keys(configuration: Configuration, environment: StreamExecutionE
             if not configuration.contains_key(LEGACY_KEYS[key]):
                 source = configuration.source_of(key) or "program"
                 kept._set(LEGACY_KEYS[key], configuration.get_string(key, ""), source)
-        elif is_jvm_key(key):
-            _LOG.info("'%s' has no meaning without a JVM and is left out", key)
+        elif is_ignored_key(key):
+            _LOG.info("'%s' has no effect here and is left out; no result depends on it", key)
         else:
             continue
         kept.remove_config(key)
     return kept
 
 
-def is_jvm_key(key: str) -> bool:
+def is_ignored_key(key: str) -> bool:
     """Whether nothing here depends on the key.
 
-    >>> is_jvm_key("pipeline.jars"), is_jvm_key("python.executable"), is_jvm_key("pipeline.jar")
+    >>> is_ignored_key("pipeline.jars"), is_ignored_key("python.executable"), is_ignored_key("pipeline.jar")
     (True, True, False)
     """
     if key in OPTIONS:
         return False
-    return any(key == known or (known[-1] in ".-" and key.startswith(known)) for known in JVM_KEYS)
+    return any(key == known or (known[-1] in ".-" and key.startswith(known)) for known in IGNORED_KEYS)
