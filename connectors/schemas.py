@@ -22,6 +22,7 @@ __all__ = [
     "DeserializationSchema",
     "Deserializer",
     "JsonSchema",
+    "RowFieldExtractorSchema",
     "SerializationSchema",
     "Serializer",
     "SimpleStringSchema",
@@ -87,6 +88,42 @@ class ByteArraySchema(DeserializationSchema[bytes], SerializationSchema[bytes]):
 
     def serialize(self, element: bytes) -> bytes:
         return element
+
+
+class RowFieldExtractorSchema(SerializationSchema[Any]):
+    """One field of a row, which holds bytes, such as the key of a Kafka record.
+
+    >>> from millstream import Row
+    >>> RowFieldExtractorSchema(0).serialize(Row(b"key", b"value"))
+    b'key'
+
+    Raises:
+        JobDefinitionError: the index is no whole number from 0 on.
+    """
+
+    def __init__(self, field_index: int) -> None:
+        given: Any = field_index  # the annotation is not checked at run time
+        if not isinstance(given, int) or isinstance(given, bool) or given < 0:
+            raise JobDefinitionError(
+                f"the field of a RowFieldExtractorSchema must be a whole number from 0 on, not {given!r}",
+                fix="give the position of a field of bytes, 0 for the first one",
+            )
+        self._field_index = field_index
+
+    def serialize(self, element: Any) -> bytes:
+        """The field as it is.
+
+        Raises:
+            TypeError: it does not hold bytes.
+            IndexError: the row is too short.
+        """
+        field = element[self._field_index]
+        if not isinstance(field, bytes | bytearray):
+            message = (
+                f"field {self._field_index} of {element!r:.200} must hold bytes, not {type(field).__name__}"
+            )
+            raise TypeError(message)
+        return bytes(field)
 
 
 class JsonSchema(DeserializationSchema[Any], SerializationSchema[Any]):

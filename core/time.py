@@ -56,7 +56,7 @@ class Duration:
         return self.nanos // 1_000_000
 
 
-@dataclass(frozen=True, order=True, slots=True)
+@dataclass(frozen=True, order=True, slots=True, init=False)
 class Time:
     """A length of time, with the names of PyFlink's window assigners.
 
@@ -65,6 +65,10 @@ class Time:
     """
 
     millis: int
+
+    # Written out, as PyFlink calls the argument what the function below is called.
+    def __init__(self, milliseconds: int) -> None:
+        object.__setattr__(self, "millis", milliseconds)
 
     @staticmethod
     def milliseconds(milliseconds: int) -> Time:

@@ -58,9 +58,9 @@ class CheckpointConfig:
         """What checkpoints guarantee."""
         return CheckpointingMode(self._configuration().get(options.CHECKPOINTING_MODE))
 
-    def set_checkpointing_consistency_mode(self, mode: CheckpointingMode) -> CheckpointConfig:
+    def set_checkpointing_consistency_mode(self, checkpointing_mode: CheckpointingMode) -> CheckpointConfig:
         """Choose what checkpoints guarantee."""
-        return self._set(options.CHECKPOINTING_MODE, CheckpointingMode(mode).value)
+        return self._set(options.CHECKPOINTING_MODE, CheckpointingMode(checkpointing_mode).value)
 
     get_checkpointing_mode = get_checkpointing_consistency_mode
     set_checkpointing_mode = set_checkpointing_consistency_mode
@@ -79,9 +79,11 @@ class CheckpointConfig:
         value: int = self._configuration().get(options.CHECKPOINTING_MIN_PAUSE)
         return value
 
-    def set_min_pause_between_checkpoints(self, min_pause: TimeLike) -> CheckpointConfig:
+    def set_min_pause_between_checkpoints(self, min_pause_between_checkpoints: TimeLike) -> CheckpointConfig:
         """Least time from the end of a checkpoint to the next one."""
-        return self._set_millis(options.CHECKPOINTING_MIN_PAUSE, "pause between checkpoints", min_pause, 0)
+        return self._set_millis(
+            options.CHECKPOINTING_MIN_PAUSE, "pause between checkpoints", min_pause_between_checkpoints, 0
+        )
 
     def get_max_concurrent_checkpoints(self) -> int:
         """How many checkpoints may be under way at once."""
@@ -97,9 +99,11 @@ class CheckpointConfig:
         value: int = self._configuration().get(options.TOLERABLE_FAILED_CHECKPOINTS)
         return value
 
-    def set_tolerable_checkpoint_failure_number(self, tolerable: int) -> CheckpointConfig:
+    def set_tolerable_checkpoint_failure_number(
+        self, tolerable_checkpoint_failure_number: int
+    ) -> CheckpointConfig:
         """How many checkpoints may fail in a row before the job does."""
-        return self._set(options.TOLERABLE_FAILED_CHECKPOINTS, tolerable)
+        return self._set(options.TOLERABLE_FAILED_CHECKPOINTS, tolerable_checkpoint_failure_number)
 
     def get_externalized_checkpoint_retention(self) -> ExternalizedCheckpointRetention:
         """What becomes of the checkpoints of a job that is cancelled."""
@@ -108,10 +112,10 @@ class CheckpointConfig:
         )
 
     def set_externalized_checkpoint_retention(
-        self, retention: ExternalizedCheckpointRetention
+        self, retention_mode: ExternalizedCheckpointRetention
     ) -> CheckpointConfig:
         """What becomes of the checkpoints of a job that is cancelled."""
-        value = ExternalizedCheckpointRetention(retention).value
+        value = ExternalizedCheckpointRetention(retention_mode).value
         return self._set(options.EXTERNALIZED_CHECKPOINT_RETENTION, value)
 
     def get_checkpoint_storage_dir(self) -> str | None:

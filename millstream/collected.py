@@ -39,6 +39,10 @@ class CollectedResults(Generic[T]):
             self._ended = True
             raise
 
+    def next(self) -> T:
+        """The next record; StopIteration at the end. As PyFlink has it: use `for`."""
+        return self.__next__()
+
     def __enter__(self) -> Self:
         return self
 

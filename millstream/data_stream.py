@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .connected_streams import BroadcastConnectedStream, BroadcastStream, ConnectedStreams
     from .core.time import TimeLike
     from .environment import StreamExecutionEnvironment
+    from .execution_config import ExecutionConfig
     from .iterative_stream import IterativeStream
     from .joined_streams import CoGroupedStreams, JoinedStreams
     from .keyed_stream import KeyedStream
@@ -322,6 +323,10 @@ class DataStream(OperatorSettings, Generic[T]):
         check_function(key_selector, "get_key", "partition_custom()", 1)
         return self._partitioned(Custom(partitioner, plain_selector(key_selector)))
 
+    def get_execution_config(self) -> ExecutionConfig:
+        """The settings of execution of its environment."""
+        return self._environment.get_config()
+
     def forward(self) -> DataStream[T]:
         """Records stay in their subtask; the next operator must have the same parallelism."""
         return self._partitioned(Forward())
@@ -330,9 +335,15 @@ class DataStream(OperatorSettings, Generic[T]):
     def broadcast(self) -> DataStream[T]: ...
     @overload
     def broadcast(
-        self, descriptor: MapStateDescriptor[Any, Any], /, *more: MapStateDescriptor[Any, Any]
+        self,
+        broadcast_state_descriptor: MapStateDescriptor[Any, Any],
+        *other_broadcast_state_descriptors: MapStateDescriptor[Any, Any],
     ) -> BroadcastStream[T]: ...
-    def broadcast(self, *descriptors: MapStateDescriptor[Any, Any]) -> DataStream[T] | BroadcastStream[T]:
+    def broadcast(
+        self,
+        broadcast_state_descriptor: MapStateDescriptor[Any, Any] | None = None,
+        *other_broadcast_state_descriptors: MapStateDescriptor[Any, Any],
+    ) -> DataStream[T] | BroadcastStream[T]:
         """Every record to every subtask of the next operator; with state descriptors, a stream to be connected with another one,
         whose operator keeps these states.
 
@@ -342,7 +353,10 @@ class DataStream(OperatorSettings, Generic[T]):
         from .connected_streams import BroadcastStream
 
         partitioned = self._partitioned(Broadcast())
-        return BroadcastStream(partitioned, descriptors) if descriptors else partitioned
+        if broadcast_state_descriptor is None and not other_broadcast_state_descriptors:
+            return partitioned
+        first: Any = broadcast_state_descriptor  # None before others is refused as no descriptor
+        return BroadcastStream(partitioned, (first, *other_broadcast_state_descriptors))
 
     # ---- together with another stream
 

@@ -328,6 +328,7 @@ class StreamExecutionEnvironment:
             local_aggregation=configuration.get(options.LOCAL_AGGREGATION),
             adaptive_partitioner=configuration.get(options.ADAPTIVE_PARTITIONER),
             runtime_mode=configuration.get(options.RUNTIME_MODE),
+            auto_generate_uids=configuration.get(options.AUTO_GENERATE_UIDS),
         )
         return self._builder.build(settings)
 

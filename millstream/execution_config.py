@@ -89,13 +89,13 @@ class ExecutionConfig:
         parameters: Mapping[str, str] = self._configuration().get(options.GLOBAL_JOB_PARAMETERS)
         return dict(parameters)
 
-    def set_global_job_parameters(self, global_job_parameters: Mapping[str, Any]) -> ExecutionConfig:
+    def set_global_job_parameters(self, global_job_parameters_dict: Mapping[str, Any]) -> ExecutionConfig:
         """Replace the parameters; values become strings.
 
         Raises:
             JobDefinitionError: not a mapping.
         """
-        given: Any = global_job_parameters  # the annotation is not checked at run time
+        given: Any = global_job_parameters_dict  # the annotation is not checked at run time
         if not isinstance(given, Mapping):
             raise definition_error(
                 f"job parameters must be a dict, not {given!r}", fix="pass {'name': 'value'}"

@@ -31,6 +31,8 @@ def run_script(path: Path, arguments: Sequence[str]) -> None:
     except MillstreamError:
         raise
     except Exception as error:  # the program's own
+        if isinstance(error, ModuleNotFoundError) and error.name == "pyflink":
+            error.add_note("fix: let it find Millstream under that name: millstream run --pyflink")
         shown = _from_script_on(error.__traceback__, script)
         traceback.print_exception(type(error), error, shown)
         raise SystemExit(1) from None

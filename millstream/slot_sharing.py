@@ -29,9 +29,21 @@ class MemorySize:
         """Bytes."""
         return self.bytes_size
 
+    def get_kibi_bytes(self) -> int:
+        """Whole kibibytes (1,024 bytes), rounded down."""
+        return self.bytes_size >> 10
+
     def get_mebi_bytes(self) -> int:
         """Whole mebibytes, rounded down."""
         return self.bytes_size >> 20
+
+    def get_gibi_bytes(self) -> int:
+        """Whole gibibytes, rounded down."""
+        return self.bytes_size >> 30
+
+    def get_tebi_bytes(self) -> int:
+        """Whole tebibytes, rounded down."""
+        return self.bytes_size >> 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +65,7 @@ class SlotSharingGroup:
     external_resources: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     @staticmethod
-    def builder(name: str) -> SlotSharingGroupBuilder:
+    def builder(name: str) -> SlotSharingGroup.Builder:
         """Begin a group.
 
         Raises:
@@ -65,7 +77,7 @@ class SlotSharingGroup:
                 f"the name of a slot sharing group must be a string that is not empty, not {given!r}",
                 fix="give a name",
             )
-        return SlotSharingGroupBuilder(SlotSharingGroup(name))
+        return SlotSharingGroup.Builder(SlotSharingGroup(name))
 
     def get_name(self) -> str:
         """Its name: operators of one name share slots."""
@@ -91,59 +103,58 @@ class SlotSharingGroup:
         """Amounts of other things by name, such as `gpu`."""
         return dict(self.external_resources)
 
+    class Builder:
+        """Each method adds a resource and returns the builder.
 
-class SlotSharingGroupBuilder:
-    """Each method adds a resource and returns the builder.
+        Raises (all of them):
+            JobDefinitionError: the amount is not positive.
+        """
 
-    Raises (all of them):
-        JobDefinitionError: the amount is not positive.
-    """
+        def __init__(self, group: SlotSharingGroup) -> None:
+            self._group = group
 
-    def __init__(self, group: SlotSharingGroup) -> None:
-        self._group = group
+        def set_cpu_cores(self, cpu_cores: float) -> SlotSharingGroup.Builder:
+            """CPU cores, also parts of one."""
+            return self._with(cpu_cores, cpu_cores=float(cpu_cores))
 
-    def set_cpu_cores(self, cpu_cores: float) -> SlotSharingGroupBuilder:
-        """CPU cores, also parts of one."""
-        return self._with(cpu_cores, cpu_cores=float(cpu_cores))
+        def set_task_heap_memory(self, task_heap_memory: MemorySize) -> SlotSharingGroup.Builder:
+            """Memory for Python's objects."""
+            return self._with(task_heap_memory.bytes_size, task_heap_memory=task_heap_memory)
 
-    def set_task_heap_memory(self, task_heap_memory: MemorySize) -> SlotSharingGroupBuilder:
-        """Memory for Python's objects."""
-        return self._with(task_heap_memory.bytes_size, task_heap_memory=task_heap_memory)
+        def set_task_heap_memory_mb(self, task_heap_memory_mb: int) -> SlotSharingGroup.Builder:
+            """The same in mebibytes."""
+            return self.set_task_heap_memory(MemorySize.of_mebi_bytes(task_heap_memory_mb))
 
-    def set_task_heap_memory_mb(self, task_heap_memory_mb: int) -> SlotSharingGroupBuilder:
-        """The same in mebibytes."""
-        return self.set_task_heap_memory(MemorySize.of_mebi_bytes(task_heap_memory_mb))
+        def set_task_off_heap_memory(self, task_off_heap_memory: MemorySize) -> SlotSharingGroup.Builder:
+            """Memory of native libraries."""
+            return self._with(task_off_heap_memory.bytes_size, task_off_heap_memory=task_off_heap_memory)
 
-    def set_task_off_heap_memory(self, task_off_heap_memory: MemorySize) -> SlotSharingGroupBuilder:
-        """Memory of native libraries."""
-        return self._with(task_off_heap_memory.bytes_size, task_off_heap_memory=task_off_heap_memory)
+        def set_task_off_heap_memory_mb(self, task_off_heap_memory_mb: int) -> SlotSharingGroup.Builder:
+            """The same in mebibytes."""
+            return self.set_task_off_heap_memory(MemorySize.of_mebi_bytes(task_off_heap_memory_mb))
 
-    def set_task_off_heap_memory_mb(self, task_off_heap_memory_mb: int) -> SlotSharingGroupBuilder:
-        """The same in mebibytes."""
-        return self.set_task_off_heap_memory(MemorySize.of_mebi_bytes(task_off_heap_memory_mb))
+        def set_managed_memory(self, managed_memory: MemorySize) -> SlotSharingGroup.Builder:
+            """Memory of state backends."""
+            return self._with(managed_memory.bytes_size, managed_memory=managed_memory)
 
-    def set_managed_memory(self, managed_memory: MemorySize) -> SlotSharingGroupBuilder:
-        """Memory of state backends."""
-        return self._with(managed_memory.bytes_size, managed_memory=managed_memory)
+        def set_managed_memory_mb(self, managed_memory_mb: int) -> SlotSharingGroup.Builder:
+            """The same in mebibytes."""
+            return self.set_managed_memory(MemorySize.of_mebi_bytes(managed_memory_mb))
 
-    def set_managed_memory_mb(self, managed_memory_mb: int) -> SlotSharingGroupBuilder:
-        """The same in mebibytes."""
-        return self.set_managed_memory(MemorySize.of_mebi_bytes(managed_memory_mb))
+        def set_external_resource(self, name: str, value: float) -> SlotSharingGroup.Builder:
+            """An amount of something else, such as `gpu`."""
+            resources = {**self._group.external_resources, name: float(value)}
+            return self._with(value, external_resources=MappingProxyType(resources))
 
-    def set_external_resource(self, name: str, value: float) -> SlotSharingGroupBuilder:
-        """An amount of something else, such as `gpu`."""
-        resources = {**self._group.external_resources, name: float(value)}
-        return self._with(value, external_resources=MappingProxyType(resources))
+        def build(self) -> SlotSharingGroup:
+            """The group."""
+            return self._group
 
-    def build(self) -> SlotSharingGroup:
-        """The group."""
-        return self._group
-
-    def _with(self, amount: float, **changes: Any) -> SlotSharingGroupBuilder:
-        if not amount > 0:
-            raise definition_error(
-                f"a slot of group '{self._group.name}' cannot need {amount!r} of a resource",
-                fix="give a positive amount, or leave the resource out",
-            )
-        self._group = replace(self._group, **changes)
-        return self
+        def _with(self, amount: float, **changes: Any) -> SlotSharingGroup.Builder:
+            if not amount > 0:
+                raise definition_error(
+                    f"a slot of group '{self._group.name}' cannot need {amount!r} of a resource",
+                    fix="give a positive amount, or leave the resource out",
+                )
+            self._group = replace(self._group, **changes)
+            return self

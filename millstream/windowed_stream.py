@@ -40,8 +40,8 @@ class WindowedStream(Generic[K, T, W]):
     aggregation of a field says what comes of a window when it fires. Results carry the window's `max_timestamp`.
     """
 
-    def __init__(self, stream: KeyedStream[K, T], assigner: WindowAssigner[T, W]) -> None:
-        self._definition = define_windows(stream, assigner, "window", 3, _as_it_is)
+    def __init__(self, keyed_stream: KeyedStream[K, T], window_assigner: WindowAssigner[T, W]) -> None:
+        self._definition = define_windows(keyed_stream, window_assigner, "window", 3, _as_it_is)
 
     def get_execution_environment(self) -> StreamExecutionEnvironment:
         """The environment it belongs to."""

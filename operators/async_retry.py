@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 
 from ..core.errors import JobDefinitionError
@@ -42,19 +41,62 @@ class AsyncRetryStrategy(ABC, Generic[OUT]):
     def get_retry_predicate(self) -> AsyncRetryPredicate[OUT]:
         """Which outcomes it is about."""
 
+    @staticmethod
+    def no_restart() -> AsyncRetryStrategy[Any]:
+        """The first outcome counts."""
+        return NO_RETRY_STRATEGY
 
-@dataclass(frozen=True, slots=True)
+    @staticmethod
+    def fixed_delay(
+        max_attempts: int,
+        backoff_time_millis: int,
+        result_predicate: ResultPredicate | None = None,
+        exception_predicate: ExceptionPredicate | None = None,
+    ) -> AsyncRetryStrategy[Any]:
+        """See `FixedDelayRetryStrategy`.
+
+        Raises:
+            JobDefinitionError: a number is not positive.
+        """
+        return FixedDelayRetryStrategy(
+            max_attempts, backoff_time_millis, result_predicate, exception_predicate
+        )
+
+    @staticmethod
+    def exponential_backoff(
+        max_attempts: int,
+        initial_delay: int,
+        max_retry_delay: int,
+        multiplier: float,
+        result_predicate: ResultPredicate | None = None,
+        exception_predicate: ExceptionPredicate | None = None,
+    ) -> AsyncRetryStrategy[Any]:
+        """See `ExponentialBackoffDelayRetryStrategy`.
+
+        Raises:
+            JobDefinitionError: a number is not positive.
+        """
+        return ExponentialBackoffDelayRetryStrategy(
+            max_attempts, initial_delay, max_retry_delay, multiplier, result_predicate, exception_predicate
+        )
+
+
 class RetryPredicate(AsyncRetryPredicate[Any]):
     """Two predicates, each optional."""
 
-    of_result: ResultPredicate | None = None
-    of_exception: ExceptionPredicate | None = None
+    def __init__(
+        self,
+        result_predicate: ResultPredicate | None = None,
+        exception_predicate: ExceptionPredicate | None = None,
+    ) -> None:
+        self._result_predicate = result_predicate
+        self._exception_predicate = exception_predicate
 
     def result_predicate(self) -> ResultPredicate | None:
-        return self.of_result
+        return self._result_predicate
 
     def exception_predicate(self) -> ExceptionPredicate | None:
-        return self.of_exception
+        return self._exception_predicate
 
 
 class NoRetryStrategy(AsyncRetryStrategy[Any]):

@@ -121,9 +121,9 @@ class ReadOnlyBroadcastState(Generic[K, V]):
         del key, value
         self._refuse()
 
-    def put_all(self, entries: Mapping[K, V] | Iterable[tuple[K, V]]) -> None:
+    def put_all(self, dict_value: Mapping[K, V] | Iterable[tuple[K, V]]) -> None:
         """Not here. Raises as `put`."""
-        del entries
+        del dict_value
         self._refuse()
 
     def remove(self, key: K) -> None:
@@ -161,9 +161,9 @@ class BroadcastState(ReadOnlyBroadcastState[K, V]):
             what = f"{key!r} cannot be a key of the broadcast state '{self._name}': {error}"
             raise StateError(what, fix="use a tuple, a str or an int as the key") from None
 
-    def put_all(self, entries: Mapping[K, V] | Iterable[tuple[K, V]]) -> None:
+    def put_all(self, dict_value: Mapping[K, V] | Iterable[tuple[K, V]]) -> None:
         """Set several entries. Raises as `put`."""
-        for key, value in entries.items() if isinstance(entries, Mapping) else entries:
+        for key, value in dict_value.items() if isinstance(dict_value, Mapping) else dict_value:
             self.put(key, value)
 
     def remove(self, key: K) -> None:
@@ -209,13 +209,15 @@ class OperatorStateStore:
         """A list that every subtask gets in full, the items of all subtasks, at each restore. Raises as `get_list_state`."""
         return self._list(UNION_LIST, descriptor)
 
-    def get_broadcast_state(self, descriptor: MapStateDescriptor[K, V]) -> BroadcastState[K, V]:
+    def get_broadcast_state(self, state_descriptor: MapStateDescriptor[K, V]) -> BroadcastState[K, V]:
         """A map that is the same in all subtasks. Raises as `get_list_state`."""
-        _require(descriptor, MapStateDescriptor, "get_broadcast_state")
-        found = self._known(BROADCAST, descriptor)
+        _require(state_descriptor, MapStateDescriptor, "get_broadcast_state")
+        found = self._known(BROADCAST, state_descriptor)
         if found is None:
-            entries = self._restored_entries(descriptor)
-            found = self._remember(BROADCAST, descriptor, BroadcastState(descriptor.name, entries))
+            entries = self._restored_entries(state_descriptor)
+            found = self._remember(
+                BROADCAST, state_descriptor, BroadcastState(state_descriptor.name, entries)
+            )
         return found  # type: ignore[no-any-return]  # under this prefix there are no others
 
     def snapshot(self) -> dict[str, list[bytes]]:

@@ -14,6 +14,8 @@ from typing import Any, Final
 import millstream
 from millstream.core.configuration import describe_options
 from millstream.core.errors import MillstreamError
+from millstream.pyflink.ignored_keys import IGNORED_KEYS
+from millstream.pyflink.missing import MISSING
 from scripts.features import Feature, load_features
 
 _MARK: Final = re.compile(r"^<!-- generated: ([a-z-]+) -->$", re.MULTILINE)
@@ -109,6 +111,20 @@ def _test_sentence(test: str) -> str:
     return f"{sentence} (`{file.removeprefix('tests/')}`)"
 
 
+def pyflink_missing() -> str:
+    """What of PyFlink's names is absent under the alias, and why or what to use instead; names of one reason in one row."""
+    names: dict[str, list[str]] = {}
+    for name, reason in MISSING.items():
+        names.setdefault(reason, []).append(f"`{name.removeprefix('pyflink.')}`")
+    rows = [f"| {'<br>'.join(below)} | {_escaped(reason)} |" for reason, below in names.items()]
+    return "\n".join(["| below `pyflink.` | why, or what instead |", "| --- | --- |", *rows])
+
+
+def pyflink_ignored_keys() -> str:
+    """The keys of the configuration that the alias leaves out."""
+    return "\n".join(f"- `{key}{'*' if key[-1] in '.-' else ''}`" for key in IGNORED_KEYS)
+
+
 def _escaped(text: str) -> str:
     """Markdown takes `chk-<n>` for HTML, except between backticks."""
     return "`".join(
@@ -126,4 +142,6 @@ GENERATED: Final[Mapping[str, Callable[[], str]]] = {
     "command-line": command_line,
     "errors": error_table,
     "features": features_tables,
+    "pyflink-missing": pyflink_missing,
+    "pyflink-ignored-keys": pyflink_ignored_keys,
 }

@@ -145,9 +145,9 @@ class MapState(State, Generic[K, T]):
             raise StateError(what, fix="use another key for it, such as an empty string or tuple")
         self._entries()[key] = (value,)
 
-    def put_all(self, entries: Mapping[K, T] | Iterable[tuple[K, T]]) -> None:
+    def put_all(self, dict_value: Mapping[K, T] | Iterable[tuple[K, T]]) -> None:
         """Set several entries. Raises as `put`."""
-        for key, value in entries.items() if isinstance(entries, Mapping) else entries:
+        for key, value in dict_value.items() if isinstance(dict_value, Mapping) else dict_value:
             self.put(key, value)
 
     def remove(self, key: K) -> None:

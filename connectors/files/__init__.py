@@ -9,6 +9,7 @@ from .providers import FileEnumeratorProvider as FileEnumeratorProvider
 from .providers import FileSplitAssignerProvider as FileSplitAssignerProvider
 from .sink import FileSink as FileSink
 from .source import FileSource as FileSource
+from .source import FileSourceBuilder as FileSourceBuilder
 from .source import StreamFormat as StreamFormat
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "FileEnumeratorProvider",
     "FileSink",
     "FileSource",
+    "FileSourceBuilder",
     "FileSplitAssignerProvider",
     "OutputFileConfig",
     "RollingPolicy",

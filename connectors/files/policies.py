@@ -80,9 +80,9 @@ class OutputFileConfig:
             )
 
     @staticmethod
-    def builder() -> OutputFileConfigBuilder:
+    def builder() -> OutputFileConfig.OutputFileConfigBuilder:
         """A builder, as in PyFlink."""
-        return OutputFileConfigBuilder()
+        return OutputFileConfig.OutputFileConfigBuilder()
 
     def get_part_prefix(self) -> str:
         """What names begin with."""
@@ -92,24 +92,23 @@ class OutputFileConfig:
         """What names end with."""
         return self.part_suffix
 
+    class OutputFileConfigBuilder:
+        """Builds an `OutputFileConfig`."""
 
-class OutputFileConfigBuilder:
-    """Builds an `OutputFileConfig`."""
+        def __init__(self) -> None:
+            self._part_prefix = "part"
+            self._part_suffix = ""
 
-    def __init__(self) -> None:
-        self._part_prefix = "part"
-        self._part_suffix = ""
+        def with_part_prefix(self, prefix: str) -> OutputFileConfig.OutputFileConfigBuilder:
+            """What names begin with, `part` by default."""
+            self._part_prefix = prefix
+            return self
 
-    def with_part_prefix(self, prefix: str) -> OutputFileConfigBuilder:
-        """What names begin with, `part` by default."""
-        self._part_prefix = prefix
-        return self
+        def with_part_suffix(self, suffix: str) -> OutputFileConfig.OutputFileConfigBuilder:
+            """What names end with, e.g. `.csv`; nothing by default."""
+            self._part_suffix = suffix
+            return self
 
-    def with_part_suffix(self, suffix: str) -> OutputFileConfigBuilder:
-        """What names end with, e.g. `.csv`; nothing by default."""
-        self._part_suffix = suffix
-        return self
-
-    def build(self) -> OutputFileConfig:
-        """The configuration."""
-        return OutputFileConfig(self._part_prefix, self._part_suffix)
+        def build(self) -> OutputFileConfig:
+            """The configuration."""
+            return OutputFileConfig(self._part_prefix, self._part_suffix)

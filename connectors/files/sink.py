@@ -38,7 +38,7 @@ class FileSink(Generic[T]):
     @staticmethod
     def for_row_format(
         base_path: str | os.PathLike[str], encoder: BatchEncoder[R] | Callable[[R], str | bytes]
-    ) -> RowFormatBuilder[R]:
+    ) -> FileSink.RowFormatBuilder[R]:
         """A builder of a sink that writes row by row.
 
         Args:
@@ -48,7 +48,7 @@ class FileSink(Generic[T]):
         Raises:
             JobDefinitionError: the path or the encoder cannot be used.
         """
-        return RowFormatBuilder(local_path(base_path), as_encoder(encoder))
+        return FileSink.RowFormatBuilder(local_path(base_path), as_encoder(encoder))
 
     @staticmethod
     def for_bulk_format(base_path: str | os.PathLike[str], writer_factory: object) -> NoReturn:
@@ -83,66 +83,69 @@ class FileSink(Generic[T]):
         """The inverse of `encode_committable`."""
         return FileCommittable.decode(data)
 
+    class RowFormatBuilder(Generic[R]):
+        """Builds a `FileSink` for rows. By default a bucket for each hour of the wall clock, as in Flink."""
 
-class RowFormatBuilder(Generic[T]):
-    """Builds a `FileSink` for rows. By default a bucket for each hour of the wall clock, as in Flink."""
+        def __init__(self, base_path: str, encoder: BatchEncoder[R]) -> None:
+            self._base_path = base_path
+            self._encoder = encoder
+            self._bucket_assigner: AnyBucketAssigner = BucketAssigner.date_time_bucket_assigner()
+            self._rolling_policy = RollingPolicy.default_rolling_policy()
+            self._output_file_config = OutputFileConfig()
 
-    def __init__(self, base_path: str, encoder: BatchEncoder[T]) -> None:
-        self._base_path = base_path
-        self._encoder = encoder
-        self._bucket_assigner: AnyBucketAssigner = BucketAssigner.date_time_bucket_assigner()
-        self._rolling_policy = RollingPolicy.default_rolling_policy()
-        self._output_file_config = OutputFileConfig()
+        def with_bucket_assigner(
+            self, bucket_assigner: AnyBucketAssigner | Callable[[R, BucketContext], str]
+        ) -> FileSink.RowFormatBuilder[R]:
+            """Which folder a record goes to.
 
-    def with_bucket_assigner(
-        self, bucket_assigner: AnyBucketAssigner | Callable[[T, BucketContext], str]
-    ) -> RowFormatBuilder[T]:
-        """Which folder a record goes to.
+            Raises:
+                JobDefinitionError: it is no bucket assigner.
+            """
+            self._bucket_assigner = as_bucket_assigner(bucket_assigner)
+            return self
 
-        Raises:
-            JobDefinitionError: it is no bucket assigner.
-        """
-        self._bucket_assigner = as_bucket_assigner(bucket_assigner)
-        return self
+        def with_rolling_policy(self, rolling_policy: RollingPolicy) -> FileSink.RowFormatBuilder[R]:
+            """When part files end between checkpoints."""
+            self._rolling_policy = rolling_policy
+            return self
 
-    def with_rolling_policy(self, rolling_policy: RollingPolicy) -> RowFormatBuilder[T]:
-        """When part files end between checkpoints."""
-        self._rolling_policy = rolling_policy
-        return self
+        def with_output_file_config(
+            self, output_file_config: OutputFileConfig
+        ) -> FileSink.RowFormatBuilder[R]:
+            """What part files are called."""
+            self._output_file_config = output_file_config
+            return self
 
-    def with_output_file_config(self, output_file_config: OutputFileConfig) -> RowFormatBuilder[T]:
-        """What part files are called."""
-        self._output_file_config = output_file_config
-        return self
+        def with_bucket_check_interval(self, interval: int) -> FileSink.RowFormatBuilder[R]:
+            """No effect here: parts are checked at every batch of records, and end at every checkpoint anyway."""
+            return self
 
-    def with_bucket_check_interval(self, interval: int) -> RowFormatBuilder[T]:
-        """No effect here: parts are checked at every batch of records, and end at every checkpoint anyway."""
-        return self
+        def enable_compact(self, strategy: object, compactor: object) -> NoReturn:
+            """Not supported: small files are not merged.
 
-    def enable_compact(self, compact_strategy: object, compactor: object) -> NoReturn:
-        """Not supported: small files are not merged.
-
-        Raises:
-            JobDefinitionError: always.
-        """
-        raise JobDefinitionError(
-            f"part files cannot be compacted by {compact_strategy!r} and {compactor!r}",
-            where="FileSink.enable_compact",
-            fix="leave it out; a longer checkpoint interval makes fewer and larger files",
-        )
-
-    def disable_compact(self) -> RowFormatBuilder[T]:
-        """Files are never compacted."""
-        return self
-
-    def build(self) -> FileSink[T]:
-        """The sink."""
-        return FileSink(
-            FileSinkSettings(
-                base_path=self._base_path,
-                encoder=self._encoder,
-                bucket_assigner=self._bucket_assigner,
-                rolling_policy=self._rolling_policy,
-                output_file_config=self._output_file_config,
+            Raises:
+                JobDefinitionError: always.
+            """
+            raise JobDefinitionError(
+                f"part files cannot be compacted by {strategy!r} and {compactor!r}",
+                where="FileSink.enable_compact",
+                fix="leave it out; a longer checkpoint interval makes fewer and larger files",
             )
-        )
+
+        def disable_compact(self) -> FileSink.RowFormatBuilder[R]:
+            """Files are never compacted."""
+            return self
+
+        def build(self) -> FileSink[R]:
+            """The sink."""
+            return FileSink(
+                FileSinkSettings(
+                    base_path=self._base_path,
+                    encoder=self._encoder,
+                    bucket_assigner=self._bucket_assigner,
+                    rolling_policy=self._rolling_policy,
+                    output_file_config=self._output_file_config,
+                )
+            )
+
+    BaseBuilder = RowFormatBuilder

@@ -4,6 +4,7 @@ from .csv import CsvReaderFormat as CsvReaderFormat
 from .csv import CsvRowDeserializationSchema as CsvRowDeserializationSchema
 from .csv import CsvRowSerializationSchema as CsvRowSerializationSchema
 from .csv_schema import CsvSchema as CsvSchema
+from .csv_schema import CsvSchemaBuilder as CsvSchemaBuilder
 from .json import JsonRowDeserializationSchema as JsonRowDeserializationSchema
 from .json import JsonRowSerializationSchema as JsonRowSerializationSchema
 
@@ -12,6 +13,7 @@ __all__ = [
     "CsvRowDeserializationSchema",
     "CsvRowSerializationSchema",
     "CsvSchema",
+    "CsvSchemaBuilder",
     "JsonRowDeserializationSchema",
     "JsonRowSerializationSchema",
 ]

@@ -60,6 +60,10 @@ class CsvSchema:
         """As in PyFlink."""
         return CsvSchemaBuilder()
 
+    def size(self) -> int:
+        """Number of columns."""
+        return len(self.row_type.types)
+
 
 class CsvSchemaBuilder:
     """Builds a `CsvSchema`."""
@@ -96,6 +100,31 @@ class CsvSchemaBuilder:
         self._dialect = replace(self._dialect, array_delimiter=separator)
         return self._add(name, Types.OBJECT_ARRAY(element_type or Types.STRING()))
 
+    def add_columns_from(self, schema: CsvSchema) -> Self:
+        """The columns of another schema; nothing else of it.
+
+        Raises:
+            JobDefinitionError: there is a column of such a name already.
+        """
+        for name, type_info in zip(schema.row_type.get_field_names(), schema.row_type.types, strict=True):
+            self._add(name, type_info)
+        return self
+
+    def clear_columns(self) -> Self:
+        """No columns so far."""
+        self._names.clear()
+        self._types.clear()
+        return self
+
+    def size(self) -> int:
+        """Number of columns so far."""
+        return len(self._names)
+
+    def set_array_element_separator(self, separator: str) -> Self:
+        """What is between the items of array columns, `;` by default."""
+        self._dialect = replace(self._dialect, array_delimiter=separator)
+        return self
+
     def set_column_separator(self, char: str) -> Self:
         """`,` by default."""
         self._dialect = replace(self._dialect, delimiter=char)
@@ -114,6 +143,11 @@ class CsvSchemaBuilder:
     def set_escape_char(self, char: str) -> Self:
         """None by default."""
         self._dialect = replace(self._dialect, escape=char)
+        return self
+
+    def disable_escape_char(self) -> Self:
+        """No character is one."""
+        self._dialect = replace(self._dialect, escape=None)
         return self
 
     def set_null_value(self, null_value: str) -> Self:

@@ -31,9 +31,9 @@ class JsonRowDeserializationSchema(DeserializationSchema[Row]):
         self._convert = from_json(type_info, missing_fails=fail_on_missing_field)
 
     @staticmethod
-    def builder() -> JsonRowDeserializationSchemaBuilder:
+    def builder() -> JsonRowDeserializationSchema.Builder:
         """As in PyFlink."""
-        return JsonRowDeserializationSchemaBuilder()
+        return JsonRowDeserializationSchema.Builder()
 
     def get_produced_type(self) -> TypeInformation[Any]:
         """The type of the rows."""
@@ -53,61 +53,60 @@ class JsonRowDeserializationSchema(DeserializationSchema[Row]):
             raise
         return row
 
+    class Builder:
+        """Builds a `JsonRowDeserializationSchema`."""
 
-class JsonRowDeserializationSchemaBuilder:
-    """Builds a `JsonRowDeserializationSchema`."""
+        def __init__(self) -> None:
+            self._type_info: TypeInformation[Any] | None = None
+            self._fail_on_missing_field = False
+            self._ignore_parse_errors = False
 
-    def __init__(self) -> None:
-        self._type_info: TypeInformation[Any] | None = None
-        self._fail_on_missing_field = False
-        self._ignore_parse_errors = False
+        def type_info(self, type_info: TypeInformation[Any]) -> Self:
+            """The type of the rows: `Types.ROW_NAMED(names, types)`."""
+            self._type_info = type_info
+            return self
 
-    def type_info(self, type_info: TypeInformation[Any]) -> Self:
-        """The type of the rows: `Types.ROW_NAMED(names, types)`."""
-        self._type_info = type_info
-        return self
+        def json_schema(self, json_schema: str) -> NoReturn:
+            """Not supported.
 
-    def json_schema(self, json_schema: str) -> NoReturn:
-        """Not supported.
-
-        Raises:
-            JobDefinitionError: always.
-        """
-        raise JobDefinitionError(
-            f"the type of rows cannot be read from the JSON schema {json_schema!r:.60}",
-            where="JsonRowDeserializationSchema",
-            fix="give the type: builder().type_info(Types.ROW_NAMED(names, types))",
-        )
-
-    def fail_on_missing_field(self) -> Self:
-        """A row without one of its fields fails the job."""
-        self._fail_on_missing_field = True
-        return self
-
-    def ignore_parse_errors(self) -> Self:
-        """Drop what is no such row, instead of failing the job."""
-        self._ignore_parse_errors = True
-        return self
-
-    def build(self) -> JsonRowDeserializationSchema:
-        """The schema.
-
-        Raises:
-            JobDefinitionError: there is no type, JSON cannot hold it, or missing fields shall both fail and be ignored.
-        """
-        if self._type_info is None:
-            raise _no_type("builder().type_info(Types.ROW_NAMED(names, types))")
-        if self._fail_on_missing_field and self._ignore_parse_errors:
+            Raises:
+                JobDefinitionError: always.
+            """
             raise JobDefinitionError(
-                "missing fields cannot both fail the job and be ignored",
+                f"the type of rows cannot be read from the JSON schema {json_schema!r:.60}",
                 where="JsonRowDeserializationSchema",
-                fix="leave out fail_on_missing_field() or ignore_parse_errors()",
+                fix="give the type: builder().type_info(Types.ROW_NAMED(names, types))",
             )
-        return JsonRowDeserializationSchema(
-            self._type_info,
-            fail_on_missing_field=self._fail_on_missing_field,
-            ignore_parse_errors=self._ignore_parse_errors,
-        )
+
+        def fail_on_missing_field(self) -> Self:
+            """A row without one of its fields fails the job."""
+            self._fail_on_missing_field = True
+            return self
+
+        def ignore_parse_errors(self) -> Self:
+            """Drop what is no such row, instead of failing the job."""
+            self._ignore_parse_errors = True
+            return self
+
+        def build(self) -> JsonRowDeserializationSchema:
+            """The schema.
+
+            Raises:
+                JobDefinitionError: there is no type, JSON cannot hold it, or missing fields shall both fail and be ignored.
+            """
+            if self._type_info is None:
+                raise _no_type("builder().type_info(Types.ROW_NAMED(names, types))")
+            if self._fail_on_missing_field and self._ignore_parse_errors:
+                raise JobDefinitionError(
+                    "missing fields cannot both fail the job and be ignored",
+                    where="JsonRowDeserializationSchema",
+                    fix="leave out fail_on_missing_field() or ignore_parse_errors()",
+                )
+            return JsonRowDeserializationSchema(
+                self._type_info,
+                fail_on_missing_field=self._fail_on_missing_field,
+                ignore_parse_errors=self._ignore_parse_errors,
+            )
 
 
 class JsonRowSerializationSchema(SerializationSchema[Row]):
@@ -125,9 +124,9 @@ class JsonRowSerializationSchema(SerializationSchema[Row]):
         self._convert = to_json(type_info)
 
     @staticmethod
-    def builder() -> JsonRowSerializationSchemaBuilder:
+    def builder() -> JsonRowSerializationSchema.Builder:
         """As in PyFlink."""
-        return JsonRowSerializationSchemaBuilder()
+        return JsonRowSerializationSchema.Builder()
 
     def serialize(self, element: Row) -> bytes:
         """The object; a tuple or dict of field values is taken for a row too.
@@ -141,30 +140,29 @@ class JsonRowSerializationSchema(SerializationSchema[Row]):
             raise ValueError(f"{element!r:.200} is no {self._type_info.name}: {reason}")
         return _ENCODER.encode(self._convert(row))
 
+    class Builder:
+        """Builds a `JsonRowSerializationSchema`."""
+
+        def __init__(self) -> None:
+            self._type_info: TypeInformation[Any] | None = None
+
+        def with_type_info(self, type_info: TypeInformation[Any]) -> Self:
+            """The type of the rows: `Types.ROW_NAMED(names, types)`."""
+            self._type_info = type_info
+            return self
+
+        def build(self) -> JsonRowSerializationSchema:
+            """The schema.
+
+            Raises:
+                JobDefinitionError: there is no type, or JSON cannot hold it.
+            """
+            if self._type_info is None:
+                raise _no_type("builder().with_type_info(Types.ROW_NAMED(names, types))")
+            return JsonRowSerializationSchema(self._type_info)
+
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
-
-
-class JsonRowSerializationSchemaBuilder:
-    """Builds a `JsonRowSerializationSchema`."""
-
-    def __init__(self) -> None:
-        self._type_info: TypeInformation[Any] | None = None
-
-    def with_type_info(self, type_info: TypeInformation[Any]) -> Self:
-        """The type of the rows: `Types.ROW_NAMED(names, types)`."""
-        self._type_info = type_info
-        return self
-
-    def build(self) -> JsonRowSerializationSchema:
-        """The schema.
-
-        Raises:
-            JobDefinitionError: there is no type, or JSON cannot hold it.
-        """
-        if self._type_info is None:
-            raise _no_type("builder().with_type_info(Types.ROW_NAMED(names, types))")
-        return JsonRowSerializationSchema(self._type_info)
 
 
 def _no_type(how: str) -> JobDefinitionError:

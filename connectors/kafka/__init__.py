@@ -15,6 +15,7 @@ from .partitions import KafkaRecord as KafkaRecord
 from .partitions import KafkaTopicPartition as KafkaTopicPartition
 from .serialization import KafkaRecordSerializationSchema as KafkaRecordSerializationSchema
 from .serialization import KafkaRecordSerializationSchemaBuilder as KafkaRecordSerializationSchemaBuilder
+from .serialization import KafkaTopicSelector as KafkaTopicSelector
 from .sink import KafkaSink as KafkaSink
 from .sink import KafkaSinkBuilder as KafkaSinkBuilder
 from .source import KafkaSource as KafkaSource
@@ -35,6 +36,7 @@ __all__ = [
     "KafkaSource",
     "KafkaSourceBuilder",
     "KafkaTopicPartition",
+    "KafkaTopicSelector",
     "SerializationSchema",
     "SimpleStringSchema",
 ]

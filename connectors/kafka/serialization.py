@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
@@ -11,7 +12,16 @@ from ...core.errors import JobDefinitionError, RecordSerializationError
 from ..schemas import Serializer, serializer_of
 
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 _BYTES_OR_NONE: Final = {bytes, type(None)}
+
+
+class KafkaTopicSelector(ABC, Generic[T_contra]):
+    """Base class for topic selectors; a function from the record to its topic does as well."""
+
+    @abstractmethod
+    def apply(self, data: T_contra) -> str:
+        """The topic of a record. Called again for the same record on replay."""
 
 
 @dataclass(frozen=True)

@@ -254,9 +254,9 @@ class KafkaSourceBuilder(Generic[T]):
         self._properties[key] = value
         return self
 
-    def set_properties(self, properties: Mapping[str, Any]) -> KafkaSourceBuilder[T]:
+    def set_properties(self, props: Mapping[str, Any]) -> KafkaSourceBuilder[T]:
         """Several properties."""
-        self._properties.update(properties)
+        self._properties.update(props)
         return self
 
     def build(self) -> KafkaSource[T]:

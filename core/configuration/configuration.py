@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from ..errors import ConfigurationError
 from ..time import Duration, Time
@@ -31,8 +31,7 @@ class Configuration:
 
     Keys and values are checked when the job is submitted (`check`), so that an error can name where each was set.
 
-    >>> config = Configuration()
-    >>> config.set_string("execution.checkpointing.interval", "10 s")
+    >>> config = Configuration().set_string("execution.checkpointing.interval", "10 s")
     >>> from millstream.core.configuration import options
     >>> config.get(options.CHECKPOINTING_INTERVAL)
     10000
@@ -47,9 +46,9 @@ class Configuration:
             self._entries.update({key: Entry(value, source) for key, value in other.items()})
 
     @classmethod
-    def from_dict(cls, keys: Mapping[str, str]) -> Configuration:
+    def from_dict(cls, map: Mapping[str, str]) -> Configuration:  # noqa: A002 - PyFlink's name
         """The inverse of `to_dict`."""
-        return cls(keys)
+        return cls(map)
 
     def get(self, option: ConfigOption[T]) -> T:
         """The value of a known option, or its default.
@@ -60,18 +59,20 @@ class Configuration:
         entry = self._entries.get(option.key)
         return option.default if entry is None else _parse(option.key, entry, option.form)
 
-    def set(self, key: str | ConfigOption[Any], value: Any) -> None:
+    def set(self, key: str | ConfigOption[Any], value: Any) -> Self:
         """Set a key or an option to a text, a number, a truth value, or a length of time."""
         self._set(key.key if isinstance(key, ConfigOption) else key, value, _caller())
+        return self
 
     def get_string(self, key: str, default_value: str) -> str:
         """The value as text, or `default_value`."""
         entry = self._entries.get(key)
         return default_value if entry is None else _as_text(entry.raw)
 
-    def set_string(self, key: str, value: str) -> None:
+    def set_string(self, key: str, value: str) -> Self:
         """Set a key to a text."""
         self._set(key, value, _caller())
+        return self
 
     def get_integer(self, key: str, default_value: int) -> int:
         """The value as a whole number, or `default_value`.
@@ -81,9 +82,10 @@ class Configuration:
         """
         return self._get_as(key, default_value, Form("a whole number", "4", lambda raw: int(_as_text(raw))))
 
-    def set_integer(self, key: str, value: int) -> None:
+    def set_integer(self, key: str, value: int) -> Self:
         """Set a key to a whole number; of an option that is a length of time: milliseconds."""
         self._set(key, value, _caller())
+        return self
 
     def get_boolean(self, key: str, default_value: bool) -> bool:
         """The value as a truth value, or `default_value`.
@@ -93,9 +95,10 @@ class Configuration:
         """
         return self._get_as(key, default_value, boolean())
 
-    def set_boolean(self, key: str, value: bool) -> None:
+    def set_boolean(self, key: str, value: bool) -> Self:
         """Set a key to a truth value."""
         self._set(key, value, _caller())
+        return self
 
     def get_float(self, key: str, default_value: float) -> float:
         """The value as a number, or `default_value`.
@@ -105,14 +108,43 @@ class Configuration:
         """
         return self._get_as(key, default_value, Form("a number", "1.5", lambda raw: float(_as_text(raw))))
 
-    def set_float(self, key: str, value: float) -> None:
+    def set_float(self, key: str, value: float) -> Self:
         """Set a key to a number."""
         self._set(key, value, _caller())
+        return self
 
-    def add_all(self, other: Configuration, prefix: str | None = None) -> None:
+    def get_bytearray(self, key: str, default_value: bytearray) -> bytearray:
+        """The bytes of a key that was set to bytes, or `default_value`. A copy.
+
+        Raises:
+            ConfigurationError: it is something else.
+        """
+        return self._get_as(key, default_value, Form("bytes", "bytearray(b'...')", _as_bytes))
+
+    def set_bytearray(self, key: str, value: bytearray) -> Self:
+        """Set a key to bytes."""
+        self._set(key, bytes(value), _caller())
+        return self
+
+    @staticmethod
+    def parse_list_value(value: str) -> list[Any]:
+        """The items of a text that is a YAML list, or of one with semicolons between them.
+
+        >>> Configuration.parse_list_value("a;b"), Configuration.parse_list_value("[a, b]")
+        (['a', 'b'], ['a', 'b'])
+        """
+        import yaml
+
+        if not value:
+            return []
+        found = yaml.safe_load(value)
+        return found if isinstance(found, list) else value.split(";")
+
+    def add_all(self, other: Configuration, prefix: str | None = None) -> Self:
         """Take over everything from another configuration, its keys with `prefix` before them."""
         for key, entry in other._entries.items():
             self._entries[f"{prefix or ''}{key}"] = entry
+        return self
 
     def contains_key(self, key: str | ConfigOption[Any]) -> bool:
         """Whether a key was set."""
@@ -224,6 +256,12 @@ def _as_text(raw: Any) -> str:
             return ""
         case _:
             return str(raw)
+
+
+def _as_bytes(raw: Any) -> bytearray:
+    if not isinstance(raw, bytes | bytearray):
+        raise ValueError(raw)  # noqa: TRY004 - a value that does not parse, whatever its type
+    return bytearray(raw)
 
 
 def _caller() -> str:

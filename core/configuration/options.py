@@ -60,6 +60,12 @@ GLOBAL_JOB_PARAMETERS: Final[ConfigOption[Mapping[str, str]]] = _option(
     pairs("names and texts", "input:/data/in, limit:10"),
     "What functions can ask for by `get_job_parameter`.",
 )
+AUTO_GENERATE_UIDS: Final = _option(
+    "pipeline.auto-generate-uids",
+    True,
+    boolean(),
+    "Whether an operator may do without a uid; otherwise the program is refused.",
+)
 AUTO_WATERMARK_INTERVAL: Final = _option(
     "pipeline.auto-watermark-interval", 200, duration(1, "200 ms"), "How often sources emit watermarks."
 )

@@ -77,11 +77,13 @@ class CollectionTypeInfo(TypeInformation[Any]):
         label: the type's name without the element.
         kind: the exact Python type.
         element: the type of the elements.
+        nullable: elements may be None, as in Flink's arrays of objects.
     """
 
     label: str
     kind: Any
     element: TypeInformation[Any]
+    nullable: bool = False
 
     @property
     def name(self) -> str:
@@ -95,7 +97,7 @@ class CollectionTypeInfo(TypeInformation[Any]):
         kinds = frozenset({self.kind})
         if not kinds.issuperset(map(type, values)):
             return found_kind(values, kinds)
-        reason = self.element.mismatch(list(chain.from_iterable(values)))
+        reason = self._item.mismatch(list(chain.from_iterable(values)))
         return None if reason is None else f"an element is not a {self.element.name}: {reason}"
 
     @property
@@ -105,13 +107,17 @@ class CollectionTypeInfo(TypeInformation[Any]):
     def coerce(self, value: Any) -> Any:
         if self.is_plain or type(value) is not self.kind:
             return value
-        return self.kind(map(self.element.coerce, value))
+        return self.kind(map(self._item.coerce, value))
 
     def to_wire(self, value: Any) -> Any:
-        return list(map(self.element.to_wire, value))
+        return list(map(self._item.to_wire, value))
 
     def from_wire(self, data: Any) -> Any:
-        return self.kind(map(self.element.from_wire, data))
+        return self.kind(map(self._item.from_wire, data))
+
+    @cached_property
+    def _item(self) -> TypeInformation[Any]:
+        return OptionalTypeInfo(self.element) if self.nullable else self.element
 
 
 @dataclass(frozen=True, repr=False)

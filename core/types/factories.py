@@ -150,22 +150,22 @@ class Types:
 
     @staticmethod
     def BASIC_ARRAY(element_type: TypeInformation[T]) -> TypeInformation[list[T]]:
-        """Lists of numbers, booleans or strings.
+        """Lists of numbers, booleans or strings; an element may be None.
 
         Raises:
             JobDefinitionError: another element type.
         """
-        return _array("BASIC_ARRAY", element_type, (*_PRIMITIVES, _STRING))
+        return _array("BASIC_ARRAY", element_type, (*_PRIMITIVES, _STRING), nullable=True)
 
     @staticmethod
     def OBJECT_ARRAY(element_type: TypeInformation[T]) -> TypeInformation[list[T]]:
-        """Lists of anything."""
-        return CollectionTypeInfo("OBJECT_ARRAY", list, element_type)
+        """Lists of anything; an element may be None."""
+        return CollectionTypeInfo("OBJECT_ARRAY", list, element_type, nullable=True)
 
     @staticmethod
-    def TUPLE(types: Sequence[TypeInformation[Any]]) -> TypeInformation[tuple[Any, ...]]:
+    def TUPLE(field_types: Sequence[TypeInformation[Any]]) -> TypeInformation[tuple[Any, ...]]:
         """Tuples with a type for each field."""
-        return TupleTypeInfo(tuple(types))
+        return TupleTypeInfo(tuple(field_types))
 
     @staticmethod
     def ENUM(enum_class: type[E]) -> TypeInformation[E]:
@@ -218,11 +218,15 @@ class Types:
 
 
 def _array(
-    label: str, element: TypeInformation[Any], allowed: tuple[TypeInformation[Any], ...]
+    label: str,
+    element: TypeInformation[Any],
+    allowed: tuple[TypeInformation[Any], ...],
+    *,
+    nullable: bool = False,
 ) -> TypeInformation[Any]:
     if element not in allowed:
         raise JobDefinitionError(
             f"{label} cannot hold {element.name}",
             fix=f"use Types.OBJECT_ARRAY or one of {', '.join(t.name for t in allowed)}",
         )
-    return CollectionTypeInfo(label, list, element)
+    return CollectionTypeInfo(label, list, element, nullable)

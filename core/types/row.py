@@ -15,17 +15,21 @@ class RowKind(enum.Enum):
     UPDATE_AFTER = 2
     DELETE = 3
 
+    def __str__(self) -> str:
+        return ("+I", "-U", "+U", "-D")[self.value]
+
 
 class Row:
     """Values by position, and by name where the fields have names.
 
-    Keyword arguments make a row with names, sorted as in PyFlink; positional arguments make one without. A row without
-    names that holds strings can be called like a class to make rows with these names. Two rows are equal when kind, names
-    and values are.
+    Keyword arguments make a row with names, in the order they are given; positional arguments make one without. A row
+    without names that holds strings can be called like a class to make rows with these names. Two rows are equal when kind,
+    names and values are; the order of named fields does not count. `name in row` asks for a field where fields have names,
+    for a value where they have not. Fields without names are also called f0, f1, and so on.
 
     >>> row = Row(name="Alice", age=11)
-    >>> row, row.name, row["age"], row[0]
-    (Row(age=11, name='Alice'), 'Alice', 11, 11)
+    >>> row, row.name, row["age"], row[0], "age" in row
+    (Row(name='Alice', age=11), 'Alice', 11, 'Alice', True)
     >>> Person = Row("name", "age")
     >>> Person("Alice", 11)
     Row(name='Alice', age=11)
@@ -44,10 +48,18 @@ class Row:
         if args and kwargs:
             msg = "a Row takes either positional values or named ones, not both"
             raise ValueError(msg)
-        names = tuple(sorted(kwargs))
-        fields = names if kwargs else None
-        values = [kwargs[name] for name in names] if kwargs else list(args)
-        _fill(self, fields, values, RowKind.INSERT)
+        _fill(self, tuple(kwargs) or None, list(kwargs.values() if kwargs else args), RowKind.INSERT)
+
+    @staticmethod
+    def of_kind(row_kind: RowKind, *args: Any, **kwargs: Any) -> Row:
+        """A row as the constructor makes it, of this kind.
+
+        >>> Row.of_kind(RowKind.DELETE, "Alice", 11).get_row_kind().name
+        'DELETE'
+        """
+        row = Row(*args, **kwargs)
+        row.set_row_kind(row_kind)
+        return row
 
     @staticmethod
     def of_fields(names: Sequence[str] | None, values: Sequence[Any], kind: RowKind = RowKind.INSERT) -> Row:
@@ -92,13 +104,32 @@ class Row:
         """Give the fields names, in the order of the values."""
         object.__setattr__(self, "_fields", tuple(field_names))
 
+    def get_fields_by_names(self, names: Sequence[str]) -> list[Any]:
+        """The values of these fields, in this order; all values where the fields have no names.
+
+        >>> Row(name="Alice", age=11).get_fields_by_names(["age", "name"])
+        [11, 'Alice']
+
+        Raises:
+            KeyError: there is no field of such a name.
+        """
+        if self._fields is None:
+            return list(self._values)
+        return [self._values[self._index(name)] for name in names]
+
     def _index(self, name: str) -> int:
-        if self._fields is None or name not in self._fields:
+        if self._fields is None:
+            # PyFlink calls the fields of Types.ROW f0, f1, ...
+            position = name[1:]
+            if name[:1] == "f" and position.isdecimal() and int(position) < len(self._values):
+                return int(position)
+            raise KeyError(name)
+        if name not in self._fields:
             raise KeyError(name)
         return self._fields.index(name)
 
     def __contains__(self, item: object) -> bool:
-        return item in self._values
+        return item in (self._values if self._fields is None else self._fields)
 
     def __call__(self, *args: Any) -> Row:
         if len(args) > len(self._values):
@@ -136,14 +167,20 @@ class Row:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Row):
             return NotImplemented
-        return (
-            self._fields == other._fields
-            and self._row_kind is other._row_kind
-            and self._values == other._values
-        )
+        if self._row_kind is not other._row_kind:
+            return False
+        if self._fields == other._fields:
+            return self._values == other._values
+        if self._fields is None or other._fields is None:
+            return False
+        return self.as_dict() == other.as_dict()
 
     def __hash__(self) -> int:
-        return hash(tuple(self._values))
+        # Rows that differ in the order of their fields alone are equal.
+        values = (
+            self._values if self._fields is None else (value for _, value in sorted(self.as_dict().items()))
+        )
+        return hash(tuple(values))
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._values)

@@ -22,6 +22,19 @@ from ...core.types.classes import is_enum_class, is_record_class
 from .job_graph import ChainedOperator, JobGraph
 from .unpicklable import find_unpicklable
 
+_PREPARATIONS: list[Callable[[], None]] = []
+"""What each process that decodes a job of this one calls before. Of this process; grows while programs are loaded."""
+
+
+def prepare_processes(function: Callable[[], None]) -> None:
+    """Call `function` in every process that gets a job of this one, before anything of the job is decoded there.
+
+    Args:
+        function: of a module of Millstream's, since only its name travels; calling it again must do no harm.
+    """
+    if function not in _PREPARATIONS:
+        _PREPARATIONS.append(function)
+
 
 def encode_job(job: JobGraph, *, in_process: bool = False) -> bytes:
     """The job with all its functions. Record classes that travel by value are also made known in this process.
@@ -36,6 +49,7 @@ def encode_job(job: JobGraph, *, in_process: bool = False) -> bytes:
     buffer = io.BytesIO()
     pickler = (_LendingPickler if in_process else _ClassCollectingPickler)(buffer)
     try:
+        pickle.dump(_PREPARATIONS, buffer, protocol=pickle.HIGHEST_PROTOCOL)
         pickler.dump(job)
         for classes in pickler.take_classes():  # one memo for all dumps, so that a class stays one class
             pickler.dump([(cls, cls.__qualname__) for cls in classes])
@@ -47,7 +61,10 @@ def encode_job(job: JobGraph, *, in_process: bool = False) -> bytes:
 
 def decode_job(data: bytes) -> JobGraph:
     """The inverse of `encode_job`; registers the classes that came along."""
-    unpickler = _Unpickler(io.BytesIO(data))
+    stream = io.BytesIO(data)
+    for prepare in pickle.load(stream):
+        prepare()
+    unpickler = _Unpickler(stream)
     job: JobGraph = unpickler.load()
     while named := unpickler.load():
         for cls, qualname in named:

@@ -23,7 +23,8 @@ def check_program(graph: StreamGraph) -> StreamGraph:
     """Refuse what cannot run.
 
     Raises:
-        JobDefinitionError: there is no operator, a uid is used twice, or a parallelism is out of bounds.
+        JobDefinitionError: there is no operator, a uid is used twice or missing where each operator must have one, or a
+            parallelism is out of bounds.
     """
     if all(node.source is not None for node in graph.nodes):
         raise JobDefinitionError(
@@ -35,7 +36,18 @@ def check_program(graph: StreamGraph) -> StreamGraph:
     _check_distinct("uid hash", [(node.uid_hash, node) for node in graph.nodes])
     for node in graph.nodes:
         _check_bounds(node, graph)
+        if not graph.settings.auto_generate_uids:
+            _check_has_uid(node)
     return graph
+
+
+def _check_has_uid(node: StreamNode) -> None:
+    if node.uid is None and node.uid_hash is None:
+        raise JobDefinitionError(
+            "an operator has neither a uid nor a uid hash, and none is to be generated",
+            where=describe(node),
+            fix="give it one by uid('...'), or set pipeline.auto-generate-uids to true",
+        )
 
 
 def _check_distinct(what: str, given: Sequence[tuple[str | None, StreamNode]]) -> None:

@@ -148,6 +148,7 @@ class JobSettings:
 
     Attributes:
         runtime_mode: STREAMING, BATCH, or AUTOMATIC until the pass `resolve_runtime_mode` has run.
+        auto_generate_uids: False: every operator must have a uid or a uid hash.
     """
 
     name: str
@@ -157,6 +158,7 @@ class JobSettings:
     local_aggregation: bool = True
     adaptive_partitioner: bool = False
     runtime_mode: RuntimeMode = "STREAMING"
+    auto_generate_uids: bool = True
 
     @property
     def is_batch(self) -> bool:

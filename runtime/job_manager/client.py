@@ -8,17 +8,18 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, NoReturn
 
 from ...core.clock import Clock, SystemClock
 from ...core.configuration import Configuration, options
-from ...core.errors import JobCancelledError, JobExecutionError
+from ...core.errors import JobCancelledError, JobDefinitionError, JobExecutionError
 from ...core.ids import JobId
 from ...operators.accumulator_registry import accumulator_results
 from ..graph.execution_graph import ExecutionGraph
 from ..graph.job_graph import JobGraph
 from .batch_mode import fit_to_mode
 from .cluster import Cluster
+from .completable_future import CompletableFuture, completed, following
 from .job_master import JobMaster, JobRun
 from .job_setup import make_cluster, prepare_run
 from .scheduling import JobFailed, JobFinished, JobStatus
@@ -143,26 +144,40 @@ class JobClient:
 
     def get_job_status(self) -> Future[JobStatus]:
         """The status now, as a future that is done (as PyFlink has it); `status` is the plain value."""
-        future: Future[JobStatus] = Future()
-        future.set_result(self.status)
-        return future
+        return completed(self.status)
 
     def get_accumulators(self) -> Future[dict[str, Any]]:
         """The results of all accumulators as they are now, at most half a second old, as a future that is done."""
-        future: Future[dict[str, Any]] = Future()
-        future.set_result(accumulator_results(self.statistics().accumulators))
-        return future
+        return completed(accumulator_results(self.statistics().accumulators))
 
     def cancel(self) -> Future[None]:
         """Ask for the end, from any thread; nothing is committed. The future is done when the job has ended."""
-        ended: Future[None] = Future()
+        ended: Future[None] = CompletableFuture()
         self._result.add_done_callback(lambda _: ended.set_result(None))
         self._master.cancel()
         return ended
 
     def get_job_execution_result(self) -> Future[JobExecutionResult]:
-        """The result to come; its `result()` raises as `wait`."""
-        return self._result
+        """The result to come; its `result()` raises as `wait`. Cancelling the future does nothing to the job."""
+        return following(self._result)
+
+    def trigger_savepoint(self, savepoint_directory: str | None = None) -> NoReturn:
+        """Not supported.
+
+        Raises:
+            JobDefinitionError: always; checkpoints are kept, and a job starts from any of them.
+        """
+        raise JobDefinitionError(
+            f"no savepoint can be written{f' to {savepoint_directory}' if savepoint_directory else ''}",
+            fix="start from a retained checkpoint: millstream run job.py --resume, or --from PATH",
+        )
+
+    def stop_with_savepoint(
+        self, advance_to_end_of_event_time: bool, savepoint_directory: str | None = None
+    ) -> NoReturn:
+        """Not supported. Raises as `trigger_savepoint`."""
+        del advance_to_end_of_event_time
+        self.trigger_savepoint(savepoint_directory)
 
     # ---- ours ---------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 
 class JobStatus(enum.Enum):
-    """Flink's life cycle of a job. The last three are final."""
+    """Flink's life cycle of a job. No job here is ever SUSPENDED or RECONCILING: its job manager ends with it."""
 
     CREATED = "CREATED"
     RUNNING = "RUNNING"
@@ -21,10 +21,20 @@ class JobStatus(enum.Enum):
     FINISHED = "FINISHED"
     FAILED = "FAILED"
     CANCELED = "CANCELED"
+    SUSPENDED = "SUSPENDED"
+    RECONCILING = "RECONCILING"
 
     def is_terminal(self) -> bool:
         """Whether nothing can follow."""
         return self in {JobStatus.FINISHED, JobStatus.FAILED, JobStatus.CANCELED}
+
+    def is_globally_terminal_state(self) -> bool:
+        """Whether nothing can follow, on any job manager."""
+        return self.is_terminal()
+
+    def is_terminal_state(self) -> bool:
+        """Whether nothing can follow on the job manager that has this status."""
+        return self.is_terminal() or self is JobStatus.SUSPENDED
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,12 +133,26 @@ def test_rows_and_state(tmp_path: Path, parallelism: int) -> None:
     assert sorted(lines) == ["('a', 1)", "('a', 4)", "('b', 2)"]
 
 
+def test_a_program_that_is_run_without_the_alias_is_told_of_it(tmp_path: Path) -> None:
+    script = tmp_path / "job.py"
+    script.write_text(
+        "import sys; sys.modules['pyflink'] = None; import pyflink"
+    )  # also where it is installed
+    command = [sys.executable, "-m", "millstream", "run", str(script)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "millstream run --pyflink" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("line", "advice"),
     [
         ("from pyflink.datastream.connectors import FlinkKafkaConsumer", "use KafkaSource"),
         ("from pyflink.datastream import FsStateBackend", "use HashMapStateBackend"),
-        ("import pyflink.table", "see the migration page"),
+        ("import pyflink.table", "there are no tables"),
+        ("from pyflink.datastream.connectors.pulsar import PulsarSource", "there is no connector for Pulsar"),
+        ("from pyflink.datastream import Nonsense", "see the migration page"),
+        ("import pyflink; pyflink.nonsense", "see the migration page"),
     ],
 )
 def test_what_is_missing_says_what_to_use_instead(tmp_path: Path, line: str, advice: str) -> None:
@@ -146,6 +160,94 @@ def test_what_is_missing_says_what_to_use_instead(tmp_path: Path, line: str, adv
     assert done.returncode == 1
     assert "does not exist in Millstream" in done.stderr
     assert advice in done.stderr
+
+
+HELPER = """
+from pyflink.common import Row
+
+
+def doubled(row):
+    return Row(name=row.name, amount=2 * row.amount)
+"""
+
+IN_WORKERS = """
+from pyflink.common import Types
+from pyflink.datastream import MapFunction, StreamExecutionEnvironment
+
+import helper  # imported again by each worker, and imports pyflink there
+
+TYPE = Types.ROW_NAMED(["name", "amount"], [Types.STRING(), Types.INT()])
+
+
+class Describe(MapFunction):
+    def map(self, value):
+        import pyflink.datastream
+        from pyflink.common.types import Row
+
+        assert isinstance(value, Row)
+        assert not hasattr(pyflink.datastream, "nothing")
+        return f"{value.name}: {value.amount}"
+
+
+env = StreamExecutionEnvironment.get_execution_environment()
+rows = env.from_collection([("a", 1), ("b", 2), ("c", 3)], type_info=TYPE)
+rows.rebalance().map(helper.doubled, output_type=TYPE).map(Describe(), output_type=Types.STRING()).print()
+env.execute()
+"""
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_functions_and_modules_beside_the_program_import_pyflink_in_workers(
+    tmp_path: Path, parallelism: int
+) -> None:
+    (tmp_path / "helper.py").write_text(HELPER)
+    done = run(IN_WORKERS, tmp_path, parallelism=parallelism)
+    assert done.returncode == 0, done.stderr
+    lines = [line.rpartition("> ")[2] for line in done.stdout.splitlines()]
+    assert sorted(lines) == ["a: 2", "b: 4", "c: 6"]
+
+
+FEATURES = """
+import pyflink.datastream
+from pyflink.common import JobID, JobStatus, Row, RowKind, Types
+from pyflink.common.completable_future import CompletableFuture
+from millstream import MillstreamError
+from pyflink.datastream import connectors
+
+assert not hasattr(pyflink.datastream, "FsStateBackend") and not hasattr(connectors, "PulsarSource")
+assert hasattr(pyflink.datastream, "DataStream") and pyflink.datastream.functions.MapFunction
+try:
+    pyflink.datastream.FsStateBackend
+except AttributeError as error:
+    assert "use HashMapStateBackend" in str(error), error
+
+env = pyflink.datastream.StreamExecutionEnvironment.get_execution_environment()
+with env.from_collection([3, 1], type_info=Types.INT()).execute_and_collect() as results:
+    assert [results.next(), next(results)] == [3, 1]
+
+env.from_collection([1]).map(lambda number: number).print()
+client = env.execute_async()
+result = client.get_job_execution_result()
+assert isinstance(result, CompletableFuture) and isinstance(client.get_job_id(), JobID)
+assert client.get_job_execution_result().cancel(), "a future that nobody waits for may be cancelled"
+assert result.result().get_job_id() == client.get_job_id() and result.exception() is None and result.done()
+status = client.get_job_status().result()
+assert status is JobStatus.FINISHED and status.is_globally_terminal_state() and status.is_terminal_state()
+for savepoint in (client.trigger_savepoint, lambda: client.stop_with_savepoint(True, savepoint_directory="/tmp/s")):
+    try:
+        savepoint()
+    except MillstreamError as error:
+        assert "retained checkpoint" in error.fix
+    else:
+        raise AssertionError("no savepoint was written")
+assert not JobStatus.SUSPENDED.is_globally_terminal_state()
+print("all right")
+"""
+
+
+def test_modules_futures_and_iterators_behave_as_pyflink_s(tmp_path: Path) -> None:
+    done = run(FEATURES, tmp_path)
+    assert done.stdout == "1\nall right\n", done.stderr
 
 
 NAMES = {

@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 from millstream.connectors.schemas import (
     DeserializationSchema,
     JsonSchema,
+    RowFieldExtractorSchema,
     SerializationSchema,
     SimpleStringSchema,
     deserializer_of,
     serializer_of,
 )
 from millstream.core.errors import JobDefinitionError
+from millstream.core.types import Row
 
 JSON = st.recursive(
     st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -54,6 +56,20 @@ def test_a_schema_of_ones_own() -> None:
             return element[::-1].encode()
 
     assert deserializer_of(Reversed(), used_as="x")[0](serializer_of(Reversed(), used_as="x")("abc")) == "abc"
+
+
+@given(st.lists(st.binary(), min_size=1), st.data())
+def test_one_field_of_a_row_is_written_as_it_is(fields: list[bytes], data: st.DataObject) -> None:
+    index = data.draw(st.integers(0, len(fields) - 1))
+    assert serializer_of(RowFieldExtractorSchema(index), used_as="key")(Row(*fields)) == fields[index]
+
+
+def test_a_field_that_is_no_bytes_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"field 1 of .* must hold bytes, not str"):
+        RowFieldExtractorSchema(field_index=1).serialize(Row(b"key", "value"))
+    for wrong in (-1, True, "0"):
+        with pytest.raises(JobDefinitionError, match="from 0 on"):
+            RowFieldExtractorSchema(wrong)
 
 
 @pytest.mark.parametrize("wrong", [SimpleStringSchema, 7, None, "utf-8"])

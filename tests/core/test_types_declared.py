@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -92,7 +93,9 @@ FITTING: list[tuple[TypeInformation[Any], list[Any]]] = [
     (Types.LIST(Types.LIST(Types.LONG())), [[[1], []], []]),
     (Types.MAP(Types.STRING(), Types.DOUBLE()), [{"a": 1.0}, {}]),
     (Types.MAP(Types.LONG(), Types.TUPLE([Types.STRING()])), [{1: ("a",)}]),
-    (Types.ROW([Types.LONG(), Types.STRING()]), [Row(1, "a"), Row(None, None), Row(b="x", a=1)]),
+    (Types.BASIC_ARRAY(Types.DOUBLE()), [[1.5, None], [], [None]]),
+    (Types.OBJECT_ARRAY(Types.ROW([Types.LONG()])), [[Row(1), None], [None]]),
+    (Types.ROW([Types.LONG(), Types.STRING()]), [Row(1, "a"), Row(None, None), Row(b=1, a="x")]),
     (
         Types.ROW_NAMED(["id", "tags"], [Types.LONG(), Types.LIST(Types.STRING())]),
         [
@@ -349,12 +352,22 @@ def test_rows_know_their_names() -> None:
     assert Types.ROW([Types.LONG()]).get_field_names() == ["f0"]
     row = Row(name="Alice", age=11)
     assert (row.as_dict(), row.name, row[0], len(row), list(row)) == (
-        {"age": 11, "name": "Alice"},
+        {"name": "Alice", "age": 11},
         "Alice",
-        11,
+        "Alice",
         2,
-        [11, "Alice"],
+        ["Alice", 11],
     )
+    assert "name" in row
+    assert "Alice" not in row
+    assert "Alice" in Row("Alice", 11)
+    assert (Row("Alice", 11).f1, Row("Alice", 11)["f0"]) == (11, "Alice")
+    for name in ("f2", "f", "g0", "f-1", "f1x"):
+        assert not hasattr(Row("Alice", 11), name)
+    assert row.get_fields_by_names(["age", "name"]) == [11, "Alice"]
+    assert Row("Alice", 11).get_fields_by_names(["anything"]) == ["Alice", 11]
+    with pytest.raises(KeyError, match="size"):
+        row.get_fields_by_names(["size"])
     row["age"] = 12
     assert Row(inner=row).as_dict(recursive=True) == {"inner": {"age": 12, "name": "Alice"}}
     with pytest.raises(AttributeError, match="no field 'size'"):
@@ -363,6 +376,26 @@ def test_rows_know_their_names() -> None:
         row.age = 3
     with pytest.raises(TypeError):
         Row(1).as_dict()
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcd"), st.integers(0, 2), min_size=1), st.randoms(use_true_random=False)
+)
+def test_the_order_of_named_fields_does_not_count_for_equality(
+    fields: dict[str, int], random: random.Random
+) -> None:
+    names = random.sample(sorted(fields), len(fields))
+    shuffled = Row(**{name: fields[name] for name in names})
+    assert Row(**fields) == shuffled
+    assert hash(Row(**fields)) == hash(shuffled)
+    assert Row(**fields) != Row(**{**fields, names[0]: 3})
+    assert Row(**fields) != Row(*fields.values())
+    assert Row.of_kind(RowKind.DELETE, **fields) != shuffled
+
+
+def test_kinds_of_rows_are_written_as_in_flink() -> None:
+    assert list(map(str, RowKind)) == ["+I", "-U", "+U", "-D"]
+    assert Row.of_kind(RowKind.UPDATE_AFTER, 1, 2) == Row.of_fields(None, [1, 2], RowKind.UPDATE_AFTER)
 
 
 @given(st.lists(st.integers() | st.booleans()))

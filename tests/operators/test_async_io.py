@@ -19,6 +19,7 @@ from millstream.operators.async_io import AsyncWaitSpec
 from millstream.operators.async_retry import (
     NO_RETRY_STRATEGY,
     AsyncRetryPredicates,
+    AsyncRetryStrategy,
     ExponentialBackoffDelayRetryStrategy,
     FixedDelayRetryStrategy,
     FixedDelayRetryStrategyBuilder,
@@ -435,6 +436,22 @@ def test_a_call_is_repeated_after_the_delay_as_often_as_the_strategy_says(desk, 
         assert desk.asked[value] == retry
         h.set_processing_time(retry * 100)
     assert results_of(h, 1) == [3]
+
+
+def test_strategies_are_made_by_pyflink_s_functions_too() -> None:
+    fixed = AsyncRetryStrategy.fixed_delay(2, 100, None, AsyncRetryPredicates.has_exception_predicate)
+    assert [fixed.can_retry(attempts) for attempts in (1, 2, 3)] == [True, True, False]
+    assert fixed.get_retry_predicate().exception_predicate()(OSError())
+    growing = AsyncRetryStrategy.exponential_backoff(
+        max_attempts=3,
+        initial_delay=10,
+        max_retry_delay=25,
+        multiplier=2.0,
+        result_predicate=None,
+        exception_predicate=None,
+    )
+    assert [growing.get_backoff_time_millis(attempts) for attempts in (1, 2, 3)] == [10, 20, 25]
+    assert not AsyncRetryStrategy.no_restart().can_retry(1)
 
 
 def test_when_no_retry_is_left_the_last_outcome_counts(desk, start) -> None:

@@ -125,3 +125,18 @@ def test_a_line_that_is_no_row_fails_the_job(tmp_path) -> None:
     source = FileSource.for_record_stream_format(CsvReaderFormat.for_schema(schema(header=False)), tmp_path)
     with pytest.raises(ValueError, match=r"field 'clicks'.*'b,many'"):
         SourceRun(source.build()).read()
+
+
+def test_columns_are_taken_from_another_schema() -> None:
+    names = CsvSchema.builder().add_string_column("user").add_number_column("clicks", Types.LONG()).build()
+    builder = CsvSchema.builder().add_string_column("old").clear_columns().add_columns_from(names)
+    builder.add_array_column("tags").set_array_element_separator("/").set_escape_char(
+        "%"
+    ).disable_escape_char()
+    assert builder.size() == 3
+    schema = builder.build()
+    assert schema.size() == 3
+    assert schema.row_type.get_field_names() == ["user", "clicks", "tags"]
+    assert (schema.dialect.array_delimiter, schema.dialect.escape) == ("/", None)
+    with pytest.raises(JobDefinitionError, match="two columns 'user'"):
+        builder.add_columns_from(names)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from millstream.connectors.kafka import KafkaRecordSerializationSchema, SimpleStringSchema
+from millstream.connectors.kafka import KafkaRecordSerializationSchema, KafkaTopicSelector, SimpleStringSchema
 from millstream.core.errors import JobDefinitionError, RecordSerializationError
 
 builder = KafkaRecordSerializationSchema.builder
@@ -31,7 +31,12 @@ class Selector:
         return f"topic-{record}"
 
 
-@pytest.mark.parametrize("selector", [Selector(), lambda record: f"topic-{record}"])
+class DeclaredSelector(KafkaTopicSelector[str]):
+    def apply(self, data: str) -> str:
+        return f"topic-{data}"
+
+
+@pytest.mark.parametrize("selector", [Selector(), DeclaredSelector(), lambda record: f"topic-{record}"])
 def test_a_selector_gives_a_topic_for_each_record(selector: Any) -> None:
     schema = builder().set_topic_selector(selector).set_value_serialization_schema(str.encode).build()
     assert schema.prepare(["a", "b"])[0] == ["topic-a", "topic-b"]
