@@ -74,6 +74,14 @@ class HeapStateMap(StateMap[K, V]):
     def is_empty(self) -> bool:
         return not self and (self._base is None or len(self._base) == len(self._removed))
 
+    def all_keys(self) -> list[K]:
+        """The keys as of now."""
+        keys = list(self)
+        if self._base is not None:
+            removed = self._removed
+            keys += [key for key in self._base if not dict.__contains__(self, key) and key not in removed]
+        return keys
+
     def size(self) -> int:
         """Entries held in this layer."""
         return dict.__len__(self)
@@ -150,6 +158,17 @@ class HeapTable:
         elif namespace in self._frozen:
             self._dropped.add(namespace)
 
+    def walk(self) -> Iterator[tuple[Any, Any, Any]]:
+        for namespace in self.namespaces():
+            found = self._find(namespace)
+            for key in () if found is None else found.all_keys():
+                found = self._find(namespace)  # layers may have moved since the last step
+                if found is None:
+                    break
+                value = found.peek(key)
+                if value is not None:
+                    yield namespace, key, value
+
     def freeze(self) -> dict[Any, HeapStateMap[Any, Any]]:
         """What is there now, by namespace, unchanged until `thaw`; none of its maps has a base.
 
@@ -204,6 +223,13 @@ class HeapTable:
         """Entries over all maps and layers; one that is in two layers counts twice."""
         layers = [self._live] if self._frozen is None else [self._live, self._frozen]
         return sum(found.size() for layer in layers for found in layer.values())
+
+    def _find(self, namespace: Any) -> HeapStateMap[Any, Any] | None:
+        """The map of a namespace for reading; makes none."""
+        found = self._live.get(namespace)
+        if found is None and self._frozen is not None and namespace not in self._dropped:
+            found = self._frozen.get(namespace)
+        return found
 
     def _open(self, namespace: Any) -> HeapStateMap[Any, Any]:
         frozen = self._frozen

@@ -16,7 +16,8 @@ from millstream.state.descriptors import (
     ReducingStateDescriptor,
     ValueStateDescriptor,
 )
-from millstream.state.keyed import KeyContext, KeyedStateStore
+from millstream.state.key_context import KeyContext
+from millstream.state.keyed import KeyedStateStore
 from tests.state.backend_suite import context_in
 from tests.state.local_checkpoints import LocalCheckpoints
 
