@@ -133,7 +133,12 @@ class ReducingStateDescriptor(StateDescriptor, Generic[T]):
             what = f"reducing state '{name}': {reduce_function!r} can neither be called nor has it a reduce method"
             raise StateError(what, fix="pass a function of two values, or a ReduceFunction")
         self.reduce: Callable[[T, T], T] = reduce
+        self._reduce_function = reduce_function
         super().__init__(name, as_type(type_info))
+
+    def get_reduce_function(self) -> Callable[[T, T], T] | Reducer[T]:
+        """The function, as it was given."""
+        return self._reduce_function
 
 
 class AggregatingStateDescriptor(StateDescriptor, Generic[IN, ACC, OUT]):
@@ -158,3 +163,7 @@ class AggregatingStateDescriptor(StateDescriptor, Generic[IN, ACC, OUT]):
             raise StateError(what, fix="pass an AggregateFunction")
         self.agg_function = agg_function
         super().__init__(name, as_type(state_type_info))
+
+    def get_agg_function(self) -> Aggregator[IN, ACC, OUT]:
+        """The function, as it was given."""
+        return self.agg_function

@@ -47,8 +47,6 @@ MISSING: Final[dict[str, str]] = {
     "pyflink.datastream.output_tag.OutputTag.get_java_output_tag": _JAVA,
     "pyflink.datastream.slot_sharing_group.MemorySize.get_java_memory_size": _JAVA,
     "pyflink.datastream.slot_sharing_group.SlotSharingGroup.get_java_slot_sharing_group": _JAVA,
-    "pyflink.datastream.state.AggregatingStateDescriptor.get_agg_function": "it is PyFlink's own business",
-    "pyflink.datastream.state.ReducingStateDescriptor.get_reduce_function": "it is PyFlink's own business",
     "pyflink.datastream.window.ContinuousEventTimeTrigger.register_next_fire_timestamp": "it is PyFlink's own business",
     "pyflink.datastream.window.ContinuousProcessingTimeTrigger.register_next_fire_timestamp": "it is PyFlink's own business",
     "pyflink.datastream.window.SlidingEventTimeWindows.__init__": "use SlidingEventTimeWindows.of(size, slide)",

@@ -211,6 +211,12 @@ def test_an_object_with_reduce_is_a_reduce_function(operator: Operator) -> None:
     assert state.get() == 3
 
 
+def test_descriptors_give_back_their_functions() -> None:
+    mean = Mean()
+    assert ReducingStateDescriptor("max", max, int).get_reduce_function() is max
+    assert AggregatingStateDescriptor("mean", mean).get_agg_function() is mean
+
+
 def test_reducing_to_none_is_an_error(operator: Operator) -> None:
     state = operator.store.get_reducing_state(ReducingStateDescriptor("r", lambda a, b: None))
     state.add(1)

@@ -247,7 +247,7 @@ def steps_of(names: list[str]) -> st.SearchStrategy[list[tuple[str, str, int, in
 # Mostly one kind of state at a time: so that what belongs together comes together.
 PROGRAMS = st.one_of(
     *(steps_of([*names * 4, *OF_THE_OPERATOR]) for names in OF_EACH.values()),
-    steps_of([*sum(OF_EACH.values(), []), *OF_THE_OPERATOR]),
+    steps_of([*(name for names in OF_EACH.values() for name in names), *OF_THE_OPERATOR]),
 )
 
 
