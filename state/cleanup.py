@@ -11,7 +11,7 @@ from .backend import StateTable
 from .expiry import Expiry
 
 _SWEEP_ENTRIES: Final = 100
-"""Entries that a background sweep looks at after a batch: about a third of a millisecond when each comes from RocksDB."""
+"""Entries that a background sweep looks at after a batch: half a millisecond when each comes from RocksDB (20,000 of them, a busy core)."""
 
 _PASSES_PER_TTL: Final = 4
 """A pass begins so many times in a time to live at most: what has expired stays for a quarter of it, and the time of the pass."""
@@ -40,11 +40,11 @@ class Cleanup:
         """
         walk = self._table.walk() if self._walk is None else self._walk
         now_ms = self._clock.now_ms()
-        kept = self._expiry.kept
+        has_expired = self._expiry.test(now_ms)
         visited = 0
         for namespace, key, stored in islice(walk, entries):
             visited += 1
-            if kept(stored, now_ms) is not stored:
+            if has_expired(stored):
                 self._remove_expired(namespace, key, now_ms)
         self._walk = walk if visited == entries else None
         return visited

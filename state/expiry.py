@@ -6,6 +6,7 @@ and of a map that is one value each value, is such a pair.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -62,18 +63,29 @@ class Expiry:
         """Whether what was last accessed then has expired now: to the millisecond, when the time to live has gone by."""
         return accessed_ms + self.ttl_ms <= now_ms
 
-    def kept(self, stored: Any, now_ms: int) -> Any:
-        """What is left of a stored value: the same object when all of it is, None when nothing is."""
+    def test(self, now_ms: int) -> Callable[[Any], bool]:
+        """Tells whether something of a stored value has expired."""
         oldest = now_ms - self.ttl_ms  # has expired
         match self.shape:
             case "value":
-                return stored if stored[0] > oldest else None
+                return lambda stored: stored[0] <= oldest
             case "list":
-                alive = [pair for pair in stored if pair[0] > oldest]
-                return stored if len(alive) == len(stored) else alive or None
+                return lambda stored: any(pair[0] <= oldest for pair in stored)
             case "map":
-                left = {key: pair for key, pair in stored.items() if pair[0] > oldest}
-                return stored if len(left) == len(stored) else left or None
+                return lambda stored: any(pair[0] <= oldest for pair in stored.values())
+
+    def kept(self, stored: Any, now_ms: int) -> Any:
+        """What is left of a stored value: the same object when all of it is, None when nothing is."""
+        if not self.test(now_ms)(stored):
+            return stored
+        oldest = now_ms - self.ttl_ms
+        match self.shape:
+            case "value":
+                return None
+            case "list":
+                return [pair for pair in stored if pair[0] > oldest] or None
+            case "map":
+                return {key: pair for key, pair in stored.items() if pair[0] > oldest} or None
 
 
 def stored_type(value_type: TypeInformation[Any], expiry: Expiry | None) -> TypeInformation[Any]:

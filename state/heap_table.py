@@ -21,6 +21,10 @@ WHOLE_MAP_ENTRIES: Final = 4096
 """A map with at most this many touched entries is merged in one call of `dict.update`."""
 
 
+_WALK_KEYS: Final = 64
+"""How many steps of a walk may look at a layer that has been superseded meanwhile."""
+
+
 class HeapStateMap(StateMap[K, V]):
     """One namespace: the dict is what was touched lately, `_base` the map below, which is never changed while shared.
 
@@ -161,13 +165,17 @@ class HeapTable:
     def walk(self) -> Iterator[tuple[Any, Any, Any]]:
         for namespace in self.namespaces():
             found = self._find(namespace)
-            for key in () if found is None else found.all_keys():
-                found = self._find(namespace)  # layers may have moved since the last step
+            # All keys at once: a dict that changes cannot be gone through, and copying references is cheap.
+            keys = [] if found is None else found.all_keys()
+            for start in range(0, len(keys), _WALK_KEYS):
+                found = self._find(namespace)  # layers may have moved
                 if found is None:
                     break
-                value = found.peek(key)
-                if value is not None:
-                    yield namespace, key, value
+                peek = found.peek
+                for key in keys[start : start + _WALK_KEYS]:
+                    value = peek(key)
+                    if value is not None:
+                        yield namespace, key, value
 
     def freeze(self) -> dict[Any, HeapStateMap[Any, Any]]:
         """What is there now, by namespace, unchanged until `thaw`; none of its maps has a base.
