@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from millstream import StateTtlConfig
+from millstream import Row, StateTtlConfig
 from millstream.core.errors import JobDefinitionError, StateError
 from millstream.core.time import Duration, Time
 from millstream.core.types import Types
@@ -244,6 +244,87 @@ def test_state_of_a_window_expires_too_and_merges_what_is_alive(operator: Operat
     assert dict(store.get(entries).items()) == {"y": 3}
     store.get(entries).clear()
     assert store.get(entries).is_empty()
+
+
+@pytest.mark.parametrize("visible", [False, True])
+@pytest.mark.parametrize("cleans_up", [False, True])
+def test_reading_and_cleaning_up_stay_out_of_a_running_snapshot(
+    operator: Operator, visible: bool, cleans_up: bool
+) -> None:
+    builder = StateTtlConfig.new_builder(TTL).update_ttl_on_read_and_write()
+    if cleans_up:
+        builder.cleanup_incrementally(10, True)
+    else:
+        builder.disable_cleanup_in_background()
+    if visible:
+        builder.return_expired_if_not_cleaned_up()
+    elements = with_ttl(ListStateDescriptor("l", list[int]), builder)
+    value = with_ttl(ValueStateDescriptor("v", list[int]), builder)
+    entries = with_ttl(MapStateDescriptor("m", str, list[int]), builder)
+    stores = [operator.store.get_any_state(descriptor) for descriptor in (elements, value, entries)]
+    stores[0].add([1])
+    operator.clock.advance(60)
+    stores[0].add([2])
+    stores[1].update([3])
+    stores[2].put_all({"a": [4], "b": [5]})
+    pending = operator.backend.snapshot(1)
+    operator.clock.advance(40)
+    operator.keys.current_key = "k"  # cleans up, if anything does
+    for found in (*stores[0].get(), stores[1].value(), *(item for _, item in stores[2].items())):
+        found.append(0)
+    stores[2].put("a", [6])
+    stores[0].add([7])
+    handle = pending.write(operator.checkpoints.streams(1))
+    pending.release()
+    operator.backend.close()
+    operator.open((handle,))
+    now = operator.clock.now_ms()
+    tables = [operator.backend.table(operator.store._table_descriptor(d)) for d in (elements, value, entries)]
+    assert tables[0].namespace(None).peek("k") == [(now - 100, [1]), (now - 40, [2])]
+    assert tables[1].namespace(None).peek("k") == (now - 40, [3])
+    assert dict(tables[2].namespace("k").entries()) == {"a": (now - 40, ([4],)), "b": (now - 40, ([5],))}
+
+
+class Anything:
+    """An object that only pickle can encode."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Anything) and self.number == other.number
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("type_info", "value"),
+    [
+        (Types.PICKLED_BYTE_ARRAY(), Anything(1)),
+        (Types.ROW_NAMED(["a", "b"], [Types.LONG(), Types.STRING()]), Row(a=1, b="x")),
+        (None, {"a": [1, (2, None)]}),
+        (Types.FLOAT(), 1.5),
+    ],
+    ids=["pickled", "row", "any", "float"],
+)
+def test_values_of_every_type_keep_their_time(operator: Operator, type_info: Any, value: Any) -> None:
+    of_value, of_list = (
+        with_ttl(ValueStateDescriptor("v", type_info)),
+        with_ttl(ListStateDescriptor("l", type_info)),
+    )
+    of_map = with_ttl(MapStateDescriptor("m", str, type_info))
+    operator.store.get_state(of_value).update(value)
+    operator.store.get_list_state(of_list).add(value)
+    operator.store.get_map_state(of_map).put("a", value)
+    operator.clock.advance(TTL - 1)
+    operator.restore()
+    assert operator.store.get_state(of_value).value() == value
+    assert operator.store.get_list_state(of_list).get() == [value]
+    assert dict(operator.store.get_map_state(of_map).items()) == {"a": value}
+    operator.clock.advance(1)
+    assert operator.store.get_state(of_value).value() is None
+    assert operator.store.get_list_state(of_list).get() == []
+    assert operator.store.get_map_state(of_map).is_empty()
 
 
 def test_full_snapshots_leave_out_what_has_expired(tmp_path: Path) -> None:
