@@ -186,6 +186,7 @@ if TYPE_CHECKING:
     from .state.keyed import MapState as MapState
     from .state.keyed import ReducingState as ReducingState
     from .state.keyed import ValueState as ValueState
+    from .state.ttl_config import StateTtlConfig as StateTtlConfig
     from .state_backends import EmbeddedRocksDBStateBackend as EmbeddedRocksDBStateBackend
     from .state_backends import HashMapStateBackend as HashMapStateBackend
     from .state_backends import StateBackend as StateBackend
@@ -342,6 +343,7 @@ __all__ = [
     "SlotSharingGroup",
     "StateBackend",
     "StateError",
+    "StateTtlConfig",
     "StreamExecutionEnvironment",
     "Time",
     "TimeDomain",
@@ -455,6 +457,7 @@ _MODULES: Final = {
         "ValueStateDescriptor"
     ),
     "state.keyed": "AggregatingState KeyedStateStore ListState MapState ReducingState ValueState",
+    "state.ttl_config": "StateTtlConfig",
     "state_backends": "EmbeddedRocksDBStateBackend HashMapStateBackend StateBackend",
     "windowed_stream": "WindowedStream",
 }

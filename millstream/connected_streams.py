@@ -181,6 +181,11 @@ class BroadcastStream(Generic[T1]):
                     f"broadcast() was given {descriptor!r}, which is not a MapStateDescriptor",
                     fix="broadcast state is a map: write for example broadcast(MapStateDescriptor('rules', str, int))",
                 )
+            if descriptor.ttl_config is not None and descriptor.ttl_config.is_enabled():
+                raise definition_error(
+                    f"the broadcast state '{descriptor.name}' was declared with time-to-live, which only keyed state can have",
+                    fix="leave enable_time_to_live out, and remove entries in process_broadcast_element",
+                )
         names = [descriptor.name for descriptor in broadcast_state_descriptors]
         if len(set(names)) < len(names):
             raise definition_error(

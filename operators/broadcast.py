@@ -10,7 +10,8 @@ from ..core.batch import RecordBatch
 from ..core.errors import StateError
 from ..core.types import TypeInformation
 from ..state.descriptors import MapStateDescriptor, StateDescriptor
-from ..state.keyed import KeyContext, KeyedStateStore
+from ..state.key_context import KeyContext
+from ..state.keyed import KeyedStateStore
 from .base import Operator, OperatorContext, TwoInputOperator
 from .broadcast_functions import (
     BroadcastProcessFunction,

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from ..core.batch import RecordBatch
 from ..core.types import TypeInformation
 from ..state.backend import KeyedStateBackend
-from ..state.keyed import KeyContext
+from ..state.key_context import KeyContext
 from .base import OperatorContext
 from .functions import TimeDomain
 from .key_validation import KeyValidator

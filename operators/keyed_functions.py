@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..core.types import TypeInformation
-from ..state.keyed import KeyContext
+from ..state.key_context import KeyContext
 from .base import FusibleOperator, Operator, OperatorContext
 from .codegen import CodeBuilder, Element
 from .key_validation import KeyValidator

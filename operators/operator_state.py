@@ -277,6 +277,9 @@ def _require(descriptor: Any, kind: type[StateDescriptor], what: str) -> None:
     if not isinstance(descriptor, kind):
         message = f"{what} was asked for with {descriptor!r}"
         raise StateError(message, fix=f"declare it with a {kind.__name__}")
+    if descriptor.ttl_config is not None and descriptor.ttl_config.is_enabled():
+        message = f"the operator state '{descriptor.name}' was declared with time-to-live, which only keyed state can have"
+        raise StateError(message, fix="leave enable_time_to_live out, or keep the value in keyed state")
 
 
 def _encode_entries(descriptor: MapStateDescriptor[Any, Any], state: BroadcastState[Any, Any]) -> bytes:

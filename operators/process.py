@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from ..core.batch import RecordBatch
 from ..core.types import TypeInformation
-from ..state.keyed import KeyContext
+from ..state.key_context import KeyContext
 from .base import Operator, OperatorContext
 from .functions import KeyedProcessFunction, OutputTag, ProcessFunction, TimeDomain, TimerService
 from .keyed_calls import KeyedCalls, timestamps_of

@@ -8,7 +8,8 @@ from typing import Any
 from ..core.errors import StateError
 from ..core.types import TypeInformation
 from ..state.backend import KeyedStateBackend
-from ..state.keyed import KeyContext, KeyedStateStore
+from ..state.key_context import KeyContext
+from ..state.keyed import KeyedStateStore
 from .accumulators import Accumulator, DoubleCounter, Histogram, IntCounter, LongCounter
 from .base import RuntimeInfo
 from .functions import RuntimeContext

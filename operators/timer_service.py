@@ -9,7 +9,7 @@ from ..core.batch import MAX_TIMESTAMP, MIN_TIMESTAMP
 from ..core.errors import StateError
 from ..core.types import TypeInformation
 from ..state.backend import KeyedStateBackend
-from ..state.keyed import KeyContext
+from ..state.key_context import KeyContext
 from ..state.timers import KeyedTimers
 from .base import ProcessingTime
 from .functions import TimeDomain, TimerService

@@ -17,11 +17,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
+from ..core.clock import Clock, SystemClock
 from ..core.types import TypeInformation
+from .expiry import Expiry
 from .handles import FileRef, KeyedStateHandle
 
 K = TypeVar("K")
@@ -38,6 +40,7 @@ class TableDescriptor:
             with a running snapshot must hand out a copy. False promises that values are only ever replaced.
         few_namespaces: namespaces are few (windows, timers), so the backend may remember which exist; otherwise there
             may be one per key.
+        expiry: how entries expire, None when they do not; values are then stored with the time of their last access.
     """
 
     name: str
@@ -47,6 +50,7 @@ class TableDescriptor:
     routed_by: Literal["key", "namespace"] = "key"
     mutable_values: bool = True
     few_namespaces: bool = True
+    expiry: Expiry | None = None
 
 
 class StateMap(dict[K, V], Generic[K, V]):
@@ -97,6 +101,10 @@ class StateTable(Protocol):
     def drop(self, namespace: Any) -> None:
         """Delete every entry of `namespace`."""
 
+    def walk(self) -> Iterator[tuple[Any, Any, Any]]:
+        """(namespace, key, value) of every entry that is there from the first to the last step, once or more often, in
+        unspecified order. The table may be changed between the steps, so a value may be outdated, and is for reading only."""
+
 
 class CheckpointStreams(Protocol):
     """Where a snapshot writes its files. Thread-safe: called from upload threads."""
@@ -137,7 +145,18 @@ class PendingSnapshot(Protocol):
 
 
 class KeyedStateBackend(Protocol):
-    """The keyed state of one operator in one subtask. All methods are called in the loop's thread."""
+    """The keyed state of one operator in one subtask. All methods are called in the loop's thread.
+
+    Attributes:
+        clock: by which entries expire.
+        removes_expired: it looks for expired entries of itself in `end_of_batch`, so that handles need not.
+    """
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def removes_expired(self) -> bool: ...
 
     def table(self, descriptor: TableDescriptor) -> StateTable:
         """Open a table, with what was restored under its name.
@@ -195,6 +214,7 @@ class BackendContext:
         restored: handles that together cover `key_groups` (each may hold more groups than that); empty on a fresh start.
         reader: for reading the files of `restored`.
         cache_entries: bound on deserialised entries in memory (RocksDB's write-back cache).
+        clock: by which entries expire.
     """
 
     operator: str
@@ -204,6 +224,7 @@ class BackendContext:
     restored: tuple[KeyedStateHandle, ...]
     reader: CheckpointReader
     cache_entries: int
+    clock: Clock = field(default_factory=SystemClock)
 
 
 BackendFactory = Callable[[BackendContext], KeyedStateBackend]

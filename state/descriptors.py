@@ -10,6 +10,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from ..core.errors import StateError
 from ..core.types import TypeInformation, Types, as_type
+from .ttl_config import StateTtlConfig
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -60,6 +61,22 @@ class StateDescriptor:
             raise StateError(what, fix="write for example ValueStateDescriptor('total', int)")
         self.name = name
         self.type_info = type_info
+        self.ttl_config: StateTtlConfig | None = None
+
+    def enable_time_to_live(self, ttl_config: StateTtlConfig) -> None:
+        """Have what the state holds expire; to be called before the state is asked for.
+
+        Part of what a checkpoint says about the state: it cannot be turned on or off for state that is restored. How long values
+        live, and when they are removed, may change.
+
+        Raises:
+            StateError: it is no `StateTtlConfig`.
+        """
+        given: object = ttl_config
+        if not isinstance(given, StateTtlConfig):
+            what = f"the time-to-live of the state '{self.name}' is {ttl_config!r}"
+            raise StateError(what, fix="pass StateTtlConfig.new_builder(Time.hours(1)).build()")
+        self.ttl_config = ttl_config
 
     def get_name(self) -> str:
         """The name."""
@@ -116,7 +133,12 @@ class ReducingStateDescriptor(StateDescriptor, Generic[T]):
             what = f"reducing state '{name}': {reduce_function!r} can neither be called nor has it a reduce method"
             raise StateError(what, fix="pass a function of two values, or a ReduceFunction")
         self.reduce: Callable[[T, T], T] = reduce
+        self._reduce_function = reduce_function
         super().__init__(name, as_type(type_info))
+
+    def get_reduce_function(self) -> Callable[[T, T], T] | Reducer[T]:
+        """The function, as it was given."""
+        return self._reduce_function
 
 
 class AggregatingStateDescriptor(StateDescriptor, Generic[IN, ACC, OUT]):
@@ -141,3 +163,7 @@ class AggregatingStateDescriptor(StateDescriptor, Generic[IN, ACC, OUT]):
             raise StateError(what, fix="pass an AggregateFunction")
         self.agg_function = agg_function
         super().__init__(name, as_type(state_type_info))
+
+    def get_agg_function(self) -> Aggregator[IN, ACC, OUT]:
+        """The function, as it was given."""
+        return self.agg_function

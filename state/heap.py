@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
@@ -30,9 +30,12 @@ class HeapBackend:
     mutable values are copied before they are handed out. Kept by: tests/state/backend_suite.py::StateBackendSuite.
     """
 
+    removes_expired = False
+
     def __init__(self, context: BackendContext) -> None:
         require_format(context.restored, FORMAT, context.operator, "hashmap")
         self._context = context
+        self.clock = context.clock
         self._registry = TableRegistry(
             context.operator, (info for handle in context.restored for info in handle.tables)
         )
@@ -133,6 +136,7 @@ class HeapSnapshot:
         self._infos = infos
         self._tables = tables
         self._carried = carried
+        self._now_ms = backend.clock.now_ms()
 
     def write(self, streams: CheckpointStreams) -> KeyedStateHandle:
         files = {}
@@ -167,7 +171,7 @@ class HeapSnapshot:
         by_key = table.descriptor.routed_by == "key"
         result: dict[int, list[Run]] = {}
         with naming_state(self._context.operator, table.info.name):
-            for namespace, entries in table.maps.items():
+            for namespace, entries in self._left(table):
                 if by_key:
                     runs = _split_by_key(namespace, entries, groups)
                 else:
@@ -180,8 +184,20 @@ class HeapSnapshot:
                 raise foreign_group(self._context.operator, group, self._context.key_groups)
         return result
 
+    def _left(self, table: _FrozenTable) -> Iterable[tuple[Any, dict[Any, Any]]]:
+        """The namespaces and their entries, without those that have expired where that was asked for."""
+        expiry = table.descriptor.expiry
+        if expiry is None or not expiry.leaves_snapshots:
+            yield from table.maps.items()
+            return
+        for namespace, entries in table.maps.items():
+            kept = ((key, expiry.kept(stored, self._now_ms)) for key, stored in entries.items())
+            left = {key: stored for key, stored in kept if stored is not None}
+            if left:
+                yield namespace, left
 
-def _split_by_key(namespace: Any, entries: HeapStateMap[Any, Any], groups: GroupCache) -> dict[int, Run]:
+
+def _split_by_key(namespace: Any, entries: dict[Any, Any], groups: GroupCache) -> dict[int, Run]:
     runs: dict[int, Run] = {}
     for key, value in entries.items():
         group = groups[key]

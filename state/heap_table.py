@@ -21,6 +21,10 @@ WHOLE_MAP_ENTRIES: Final = 4096
 """A map with at most this many touched entries is merged in one call of `dict.update`."""
 
 
+_WALK_KEYS: Final = 64
+"""How many steps of a walk may look at a layer that has been superseded meanwhile."""
+
+
 class HeapStateMap(StateMap[K, V]):
     """One namespace: the dict is what was touched lately, `_base` the map below, which is never changed while shared.
 
@@ -73,6 +77,14 @@ class HeapStateMap(StateMap[K, V]):
 
     def is_empty(self) -> bool:
         return not self and (self._base is None or len(self._base) == len(self._removed))
+
+    def all_keys(self) -> list[K]:
+        """The keys as of now."""
+        keys = list(self)
+        if self._base is not None:
+            removed = self._removed
+            keys += [key for key in self._base if not dict.__contains__(self, key) and key not in removed]
+        return keys
 
     def size(self) -> int:
         """Entries held in this layer."""
@@ -150,6 +162,21 @@ class HeapTable:
         elif namespace in self._frozen:
             self._dropped.add(namespace)
 
+    def walk(self) -> Iterator[tuple[Any, Any, Any]]:
+        for namespace in self.namespaces():
+            found = self._find(namespace)
+            # All keys at once: a dict that changes cannot be gone through, and copying references is cheap.
+            keys = [] if found is None else found.all_keys()
+            for start in range(0, len(keys), _WALK_KEYS):
+                found = self._find(namespace)  # layers may have moved
+                if found is None:
+                    break
+                peek = found.peek
+                for key in keys[start : start + _WALK_KEYS]:
+                    value = peek(key)
+                    if value is not None:
+                        yield namespace, key, value
+
     def freeze(self) -> dict[Any, HeapStateMap[Any, Any]]:
         """What is there now, by namespace, unchanged until `thaw`; none of its maps has a base.
 
@@ -204,6 +231,13 @@ class HeapTable:
         """Entries over all maps and layers; one that is in two layers counts twice."""
         layers = [self._live] if self._frozen is None else [self._live, self._frozen]
         return sum(found.size() for layer in layers for found in layer.values())
+
+    def _find(self, namespace: Any) -> HeapStateMap[Any, Any] | None:
+        """The map of a namespace for reading; makes none."""
+        found = self._live.get(namespace)
+        if found is None and self._frozen is not None and namespace not in self._dropped:
+            found = self._frozen.get(namespace)
+        return found
 
     def _open(self, namespace: Any) -> HeapStateMap[Any, Any]:
         frozen = self._frozen

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar, cast
 
 from ..core.errors import StateError
-from ..core.types import TypeInformation, Types
+from ..core.types import TypeInformation
 from .backend import KeyedStateBackend, StateMap, StateTable, TableDescriptor
+from .declared_tables import table_of_keys
 from .descriptors import (
     AggregatingStateDescriptor,
     ListStateDescriptor,
@@ -20,6 +21,8 @@ from .descriptors import (
     StateDescriptor,
     ValueStateDescriptor,
 )
+from .expiring import TimedTable, seen_by_handle
+from .key_context import KeyContext
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -27,15 +30,6 @@ IN = TypeVar("IN")
 ACC = TypeVar("ACC")
 OUT = TypeVar("OUT")
 S = TypeVar("S", bound="State")
-
-
-class KeyContext:
-    """Whose state it is: the runtime sets `current_key` before each record and timer."""
-
-    __slots__ = ("current_key",)
-
-    def __init__(self) -> None:
-        self.current_key: Any = None
 
 
 class State:
@@ -121,6 +115,34 @@ class ListState(State, Generic[T]):
             what = f"None was added to the list state '{self._table.descriptor.name}'"
             raise StateError(what, fix="leave such elements out, or wrap them in a tuple")
         return result
+
+
+class _TimedListState(ListState[T]):
+    """A list whose elements expire one by one: in the table each is a pair of its time and itself."""
+
+    __slots__ = ()
+    _table: TimedTable
+
+    def get(self) -> list[T]:
+        table, key = self._table, self._keys.current_key
+        entries = table.namespace(None)
+        stored = entries[key]
+        if stored is None:
+            return []
+        expiry, now_ms = table.expiry, table.clock.now_ms()
+        alive = expiry.kept(stored, now_ms)
+        if alive is None:
+            entries.remove(key)
+        elif expiry.prolonged_by_reading:
+            entries[key] = [(now_ms, element) for _, element in alive]
+        elif not expiry.returns_expired:  # as in Flink: else all stay until none is alive
+            entries[key] = alive
+        shown = stored if expiry.returns_expired else alive or ()
+        return [element for _, element in shown]
+
+    def _checked(self, values: Iterable[T]) -> list[Any]:
+        now_ms = self._table.clock.now_ms()
+        return [(now_ms, element) for element in super()._checked(values)]
 
 
 class MapState(State, Generic[K, T]):
@@ -350,26 +372,26 @@ class KeyedStateStore:
         table = self._backend.table(self._table_descriptor(descriptor))
         handle = self._opened.get(descriptor.name)
         if handle is None:
-            handle = self._opened[descriptor.name] = make(table)
+            handle = self._opened[descriptor.name] = self._make(table, descriptor, make)
         if not isinstance(handle, kind):
             what = f"state '{descriptor.name}' is declared as {type(handle).__name__} and as {kind.__name__}"
             raise StateError(what, fix="give each state of an operator a name of its own")
         return handle
 
+    def _make(
+        self, table: StateTable, descriptor: StateDescriptor, make: Callable[[StateTable], State]
+    ) -> State:
+        shown, expiry = self._shown(table, descriptor), table.descriptor.expiry
+        if expiry is None:
+            return make(shown)
+        timed_table = seen_by_handle(shown, table, expiry, self._backend, self._keys)
+        if expiry.shape == "list":
+            return _TimedListState(timed_table, self._keys)
+        return make(timed_table)
+
+    def _shown(self, table: StateTable, descriptor: StateDescriptor) -> StateTable:
+        """The table as handles see it."""
+        return table
+
     def _table_descriptor(self, descriptor: StateDescriptor) -> TableDescriptor:
-        if isinstance(descriptor, MapStateDescriptor):
-            return TableDescriptor(
-                name=descriptor.name,
-                key_type=descriptor.key_type_info,
-                value_type=Types.TUPLE([descriptor.value_type_info]),
-                namespace_type=self._key_type,
-                routed_by="namespace",
-                mutable_values=not descriptor.value_type_info.immutable,
-                few_namespaces=False,
-            )
-        return TableDescriptor(
-            name=descriptor.name,
-            key_type=self._key_type,
-            value_type=descriptor.type_info,
-            mutable_values=not descriptor.type_info.immutable,
-        )
+        return table_of_keys(descriptor, self._key_type)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from ..core.errors import StateError
-from ..core.types import TypeInformation, Types
+from ..core.types import TypeInformation
 from .backend import KeyedStateBackend, StateMap, StateTable, TableDescriptor
+from .declared_tables import table_of_windows
 from .descriptors import (
     AggregatingStateDescriptor,
     ListStateDescriptor,
@@ -16,7 +17,9 @@ from .descriptors import (
     StateDescriptor,
     ValueStateDescriptor,
 )
-from .keyed import KeyContext, KeyedStateStore, MapState, State
+from .expiring import merged
+from .key_context import KeyContext
+from .keyed import KeyedStateStore, State
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -63,9 +66,6 @@ class NamespacedStateStore(KeyedStateStore):
         self._prefix = prefix
         self._handles: dict[int, tuple[StateDescriptor, State]] = {}
 
-    def get_map_state(self, descriptor: MapStateDescriptor[K, T]) -> MapState[K, T]:
-        return self._open(descriptor, _WholeMapState, lambda table: _WholeMapState(table, self._keys))
-
     def get(self, descriptor: StateDescriptor) -> State:
         """The state a descriptor of any kind declares; asking again with the same object costs a look-up.
 
@@ -107,6 +107,9 @@ class NamespacedStateStore(KeyedStateStore):
         combine = _combining(descriptor)
         self.get(descriptor)  # refuses another declaration of the name
         table = self._backend.table(self._table_descriptor(descriptor))
+        expiry = table.descriptor.expiry
+        if expiry is not None and expiry.shape == "value":
+            combine = merged(combine, expiry, self._backend.clock.now_ms())
         key, target = self._context.current_key, self._context.current_namespace
         for source in sources:
             entries = table.namespace(source)
@@ -114,26 +117,16 @@ class NamespacedStateStore(KeyedStateStore):
             if source == target or found is None:
                 continue
             entries.remove(key)
-            merged = table.namespace(target)
-            existing = merged[key]
-            merged[key] = found if existing is None else combine(existing, found)
+            into = table.namespace(target)
+            existing = into[key]
+            into[key] = found if existing is None else combine(existing, found)
 
-    def _open(self, descriptor: StateDescriptor, kind: type[S], make: Callable[[StateTable], S]) -> S:
-        return super()._open(descriptor, kind, lambda table: make(_CurrentNamespace(table, self._context)))
+    def _shown(self, table: StateTable, descriptor: StateDescriptor) -> StateTable:
+        current = _CurrentNamespace(table, self._context)
+        return _WholeMaps(current, self._keys) if isinstance(descriptor, MapStateDescriptor) else current
 
     def _table_descriptor(self, descriptor: StateDescriptor) -> TableDescriptor:
-        value_type = descriptor.type_info
-        if isinstance(descriptor, MapStateDescriptor):
-            # Values stand in tuples of one, so that None can be a value, as in MapState.
-            value_type = Types.MAP(descriptor.key_type_info, Types.TUPLE([descriptor.value_type_info]))
-        return TableDescriptor(
-            name=self._prefix + descriptor.name,
-            key_type=self._key_type,
-            value_type=value_type,
-            namespace_type=self._namespace_type,
-            mutable_values=not value_type.immutable,
-            few_namespaces=False,
-        )
+        return table_of_windows(descriptor, self._key_type, self._namespace_type, self._prefix)
 
 
 class _CurrentNamespace:
@@ -155,17 +148,34 @@ class _CurrentNamespace:
     def drop(self, namespace: Any) -> None:
         self._table.drop(self._context.current_namespace)
 
+    def walk(self) -> Iterator[tuple[Any, Any, Any]]:
+        return self._table.walk()
 
-class _WholeMapState(MapState[K, T]):
-    """A map kept as one value: entries of all keys share the namespace of their window."""
 
-    __slots__ = ()
+class _WholeMaps:
+    """A table whose namespaces are the maps that one namespace of `table` holds as values; at hand is that of the current key.
 
-    def clear(self) -> None:
-        State.clear(self)
+    Implements `StateTable` as far as handles need it.
+    """
 
-    def _entries(self) -> Any:
+    __slots__ = ("_keys", "_table", "descriptor")
+
+    def __init__(self, table: StateTable, keys: KeyContext) -> None:
+        self._table = table
+        self._keys = keys
+        self.descriptor = table.descriptor
+
+    def namespace(self, namespace: Any) -> Any:
         return _DictEntries(self._table.namespace(None), self._keys.current_key)
+
+    def namespaces(self) -> Iterable[Any]:
+        return self._table.namespaces()
+
+    def walk(self) -> Iterator[tuple[Any, Any, Any]]:
+        return self._table.walk()
+
+    def drop(self, namespace: Any) -> None:
+        self._table.namespace(None).remove(self._keys.current_key)
 
 
 class _DictEntries:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from .backend import BackendContext, BackendStatistics, TableDescriptor
+from .cleanup import Sweep
 from .handles import FileRef
 from .rocksdb_keys import KeyLayout
 from .rocksdb_restore import restore
@@ -25,9 +26,12 @@ class RocksDBBackend:
     snapshot waits for its links (at most twice as much: then the loop makes them itself).
     """
 
+    removes_expired = True
+
     def __init__(self, context: BackendContext) -> None:
         require_format(context.restored, FORMAT, context.operator, "rocksdb")
         self._context = context
+        self.clock = context.clock
         self._registry = TableRegistry(
             context.operator, (info for handle in context.restored for info in handle.tables)
         )
@@ -35,6 +39,7 @@ class RocksDBBackend:
         self._store = RocksStore(context.local_dir / "db")
         self._uploaded = UploadedFiles(restore(context, self._store, self._registry))
         self._tables: dict[str, RocksTable] = {}
+        self._sweeps: list[Sweep] = []
         self._pending: RocksSnapshot | None = None
         self._most_dirty = max(1, min(_MOST_DIRTY_ENTRIES, context.cache_entries // 2))
 
@@ -46,6 +51,8 @@ class RocksDBBackend:
             restored = self._store.is_open and descriptor.name in self._restored_names
             table = RocksTable(descriptor, layout, self._store, restored=restored)
             self._tables[descriptor.name] = table
+            if descriptor.expiry is not None and descriptor.expiry.reads_clock_after:
+                self._sweeps.append(Sweep(table, descriptor.expiry, self.clock))
         return table
 
     def snapshot(self, checkpoint_id: int) -> RocksSnapshot:
@@ -77,6 +84,8 @@ class RocksDBBackend:
                 table.drop(namespace)
 
     def end_of_batch(self) -> None:
+        for sweep in self._sweeps:
+            sweep.end_of_batch()
         entries = dirty = 0
         for table in self._tables.values():
             table.settle()

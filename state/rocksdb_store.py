@@ -59,12 +59,12 @@ class RocksStore:
         value: bytes | None = self._db.get(key)
         return value
 
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """All entries whose key begins with `prefix`, in order."""
+    def scan(self, prefix: bytes, start: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """All entries whose key begins with `prefix`, in order; those from the key `start` on."""
         if self._db is None:
             return
         key: Any  # bytes, in raw mode
-        for key, value in self._db.items(from_key=prefix):
+        for key, value in self._db.items(from_key=start or prefix):
             if not key.startswith(prefix):
                 return
             yield key, value

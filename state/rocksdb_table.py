@@ -16,6 +16,7 @@ from ..core.types import TypeInformation, exact
 from .backend import StateMap, TableDescriptor
 from .rocksdb_keys import PREFIX_BYTES, KeyLayout, split_prefix, successor
 from .rocksdb_store import BATCH_ENTRIES, RocksStore, new_batch
+from .rocksdb_walk import walk
 from .table_registry import naming_state
 
 if TYPE_CHECKING:  # a native module of megabytes, loaded when a backend needs it
@@ -226,6 +227,7 @@ class RocksTable:
 
     Attributes:
         entries, dirty: entries in memory, and those of them to be written, as of the last `settle`.
+        maps: those that have something in memory, least recently used first.
         loaded, flushed: entries read from and written to the database since opening.
     """
 
@@ -239,11 +241,10 @@ class RocksTable:
         self._values: Final = value_type.serializer()
         self.loads_value: Final = self._values.loads
         self.entries = self.dirty = self.loaded = self.flushed = 0
-        self._maps: dict[Any, RocksStateMap[Any, Any]] = {}  # least recently used first
+        self.maps: Final[dict[Any, RocksStateMap[Any, Any]]] = {}
         self._touched: dict[Any, RocksStateMap[Any, Any]] = {}  # since the last settle
-        self._dirty_maps: dict[
-            Any, RocksStateMap[Any, Any]
-        ] = {}  # those to be written, as of the last settle
+        # Those to be written, as of the last settle.
+        self._dirty_maps: dict[Any, RocksStateMap[Any, Any]] = {}
         # Few namespaces: exactly which key groups have entries of each. Many: only whether there may be any at all.
         self._groups: dict[Any, set[int]] | None = {} if descriptor.few_namespaces else None
         self._any_stored = restored
@@ -260,25 +261,25 @@ class RocksTable:
     def namespace(self, namespace: Any) -> StateMap[Any, Any]:
         found = self._touched.get(namespace)
         if found is None:
-            found = self._maps.get(namespace)
+            found = self.maps.get(namespace)
             if found is None:
                 found = RocksStateMap(self, namespace, stored=self._is_stored(namespace))
-                self._maps[namespace] = found
+                self.maps[namespace] = found
             self._touched[namespace] = found
         return found
 
     def namespaces(self) -> Iterable[Any]:
         if self._groups is not None:
-            return list({**self._maps, **self._groups})
+            return list({**self.maps, **self._groups})
         stored = {
             self.layout.namespace_of(part)
             for prefix in self.layout.prefixes.values()
             for part in self.store.namespace_parts(prefix)
         }
-        return list((stored - self._dropped).union(self._maps))
+        return list((stored - self._dropped).union(self.maps))
 
     def drop(self, namespace: Any) -> None:
-        found = self._maps.pop(namespace, None)
+        found = self.maps.pop(namespace, None)
         self._touched.pop(namespace, None)
         self._dirty_maps.pop(namespace, None)
         if found is not None:
@@ -297,6 +298,9 @@ class RocksTable:
             self._groups.pop(namespace, None)
         elif self.store.frozen:
             self._dropped.add(namespace)
+
+    def walk(self) -> Iterator[tuple[Any, Any, Any]]:
+        return walk(self)
 
     def dumps_values(self, values: list[Any]) -> list[bytes]:
         """Each encoded. Checking a type costs more than encoding: plain types check all values at once.
@@ -332,9 +336,9 @@ class RocksTable:
             size, dirty = found.size(), found.dirty()
             self._count(found, size, dirty)
             if size == 0:
-                del self._maps[namespace]
-            elif len(self._touched) < len(self._maps):  # keep the order of use
-                self._maps[namespace] = self._maps.pop(namespace)
+                del self.maps[namespace]
+            elif len(self._touched) < len(self.maps):  # keep the order of use
+                self.maps[namespace] = self.maps.pop(namespace)
             if dirty:
                 self._dirty_maps[namespace] = found
             else:
@@ -355,13 +359,13 @@ class RocksTable:
     def evict(self, excess: int) -> int:
         """Forget about `excess` entries that are stored, of the least recently used namespaces first; returns how many."""
         before = self.entries
-        for namespace, found in list(self._maps.items()):
+        for namespace, found in list(self.maps.items()):
             if before - self.entries >= excess:
                 break
             found.evict()
             self._count(found, found.size(), found.dirty())
             if found.size() == 0:
-                del self._maps[namespace]
+                del self.maps[namespace]
         return before - self.entries
 
     def _flush(self, limit: int) -> int:

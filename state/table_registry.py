@@ -9,6 +9,7 @@ from typing import Final
 from ..core.errors import RecordSerializationError, StateError
 from ..core.types import InvalidKeyError
 from .backend import TableDescriptor
+from .expiry import is_timed
 from .handles import KeyedStateHandle, TableInfo
 
 NO_NAMESPACE: Final = ""
@@ -84,10 +85,17 @@ class TableRegistry:
     def _refuse_difference(self, one: TableInfo, other: TableInfo, in_one: str, in_other: str) -> None:
         for field, noun in _COMPARED:
             first, second = getattr(one, field), getattr(other, field)
-            if first != second:
+            if first == second:
+                continue
+            if field == "value_type" and is_timed(first) != is_timed(second):
+                settings = ("with time-to-live", "without")
+                was, now = settings if is_timed(first) else settings[::-1]
+                what = f"state '{one.name}': {in_one} was written {was}, {in_other} declares it {now}"
+                fix = f"declare it {was} as before (enable_time_to_live), or give the new state another name"
+            else:
                 what = f"state '{one.name}': {in_one} has the {noun} {first or 'none'}, {in_other} {second or 'none'}"
                 fix = "declare the type it was written with, or give the new state another name"
-                raise StateError(what, where=self._where, fix=fix)
+            raise StateError(what, where=self._where, fix=fix)
 
 
 def describe(descriptor: TableDescriptor) -> TableInfo:

@@ -102,7 +102,7 @@ _NAMES: Final = {
     "pyflink.datastream.state": (
         "AggregatingState AggregatingStateDescriptor BroadcastState ListState ListStateDescriptor "
         "MapState MapStateDescriptor OperatorStateStore ReadOnlyBroadcastState ReducingState "
-        "ReducingStateDescriptor ValueState ValueStateDescriptor"
+        "ReducingStateDescriptor StateTtlConfig ValueState ValueStateDescriptor"
     ),
     "pyflink.datastream.state_backend": (
         "EmbeddedRocksDBStateBackend HashMapStateBackend PredefinedOptions StateBackend"

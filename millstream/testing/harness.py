@@ -459,6 +459,7 @@ class OperatorHarness:
             restored=share.keyed,
             reader=self._storage.reader(),
             cache_entries=self._cache_entries,
+            clock=self.clock,
         )
         backend = create_backend(self._backend, context)
         make_table = backend.table

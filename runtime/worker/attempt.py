@@ -378,6 +378,7 @@ class Attempt:
             restored=restore.snapshot.keyed,
             reader=_NoReader() if self.storage is None else self.storage.reader(),
             cache_entries=self.settings.cache_entries,
+            clock=self._services.clock,
         )
         return create_backend(self.settings.backend, context)
 

@@ -98,6 +98,49 @@ env.execute()
 """
 
 
+TIME_TO_LIVE = """
+from pyflink.common import Duration, Time, Types, WatermarkStrategy
+from pyflink.common.watermark_strategy import TimestampAssigner
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
+from pyflink.datastream.state import StateTtlConfig, ValueStateDescriptor
+
+
+class Sum(KeyedProcessFunction):
+    def open(self, runtime_context: RuntimeContext):
+        descriptor = ValueStateDescriptor("state", Types.FLOAT())
+        descriptor.enable_time_to_live(
+            StateTtlConfig.new_builder(Time.hours(1))
+            .set_update_type(StateTtlConfig.UpdateType.OnReadAndWrite)
+            .set_state_visibility(StateTtlConfig.StateVisibility.NeverReturnExpired)
+            .cleanup_incrementally(cleanup_size=10, run_cleanup_for_every_record=True)
+            .cleanup_in_rocksdb_compact_filter(1000, Duration.of_hours(1))
+            .build()
+        )
+        self.state = runtime_context.get_state(descriptor)
+
+    def process_element(self, value, ctx: "KeyedProcessFunction.Context"):
+        self.state.update((self.state.value() or 0) + value[2])
+        ctx.timer_service().register_event_time_timer(ctx.timestamp() + 20)
+
+    def on_timer(self, timestamp: int, ctx: "KeyedProcessFunction.OnTimerContext"):
+        yield ctx.get_current_key(), self.state.value()
+
+
+class First(TimestampAssigner):
+    def extract_timestamp(self, value, record_timestamp: int) -> int:
+        return value[0]
+
+
+env = StreamExecutionEnvironment.get_execution_environment()
+types = Types.TUPLE([Types.LONG(), Types.STRING(), Types.FLOAT()])
+records = env.from_collection([(1, "a", 1.5), (2, "b", 2.0), (1, "a", 3.5)], types)
+times = WatermarkStrategy.for_bounded_out_of_orderness(Duration.of_seconds(2)).with_timestamp_assigner(First())
+records.assign_timestamps_and_watermarks(times).key_by(lambda value: value[1]).process(Sum()).print()
+env.execute()
+"""
+
+
 def run(
     program: str, folder: Path, *arguments: str, parallelism: int = 1
 ) -> subprocess.CompletedProcess[str]:
@@ -142,6 +185,14 @@ def test_a_program_that_is_run_without_the_alias_is_told_of_it(tmp_path: Path) -
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "millstream run --pyflink" in done.stderr
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_state_with_time_to_live(tmp_path: Path, parallelism: int) -> None:
+    done = run(TIME_TO_LIVE, tmp_path, parallelism=parallelism)
+    assert done.returncode == 0, done.stderr
+    lines = [line.rpartition("> ")[2] for line in done.stdout.splitlines()]
+    assert sorted(lines) == ["('a', 5.0)", "('b', 2.0)"]
 
 
 @pytest.mark.parametrize(

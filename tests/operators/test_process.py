@@ -10,7 +10,13 @@ from millstream.core.errors import StateError
 from millstream.core.types import GENERIC, InvalidKeyError, Types
 from millstream.operators.functions import KeyedProcessFunction, OutputTag, ProcessFunction, TimeDomain
 from millstream.operators.process import KeyedProcessSpec, ProcessSpec
-from millstream.state.descriptors import ListStateDescriptor, MapStateDescriptor, ValueStateDescriptor
+from millstream.state.descriptors import (
+    AggregatingStateDescriptor,
+    ListStateDescriptor,
+    MapStateDescriptor,
+    ReducingStateDescriptor,
+    ValueStateDescriptor,
+)
 from millstream.testing import OperatorHarness, W
 from tests.operators.scenario import groups
 
@@ -53,6 +59,50 @@ def test_keyed_state_belongs_to_the_key_of_the_record(start) -> None:
         ("a", 4, [1, 1, 2], {1: 2, 2: 1}),
         ("b", 14, [7, 7], {7: 2}),
     ]
+    h.batch([("a", "clear"), ("b", "clear")])
+    assert h.state_entries() == 0
+
+
+class Mean:
+    def create_accumulator(self):
+        return 0, 0
+
+    def add(self, value, accumulator):
+        return accumulator[0] + value, accumulator[1] + 1
+
+    def get_result(self, accumulator):
+        return accumulator[0] / accumulator[1]
+
+
+class Statistics(KeyedProcessFunction):
+    """The largest number and the mean per key; forgets both at a record `"clear"`."""
+
+    def open(self, runtime_context):
+        self.largest = runtime_context.get_reducing_state(
+            ReducingStateDescriptor("largest", max, Types.LONG())
+        )
+        self.mean = runtime_context.get_aggregating_state(AggregatingStateDescriptor("mean", Mean()))
+
+    def process_element(self, value, ctx):
+        _, number = value
+        for state in (self.largest, self.mean):
+            state.clear() if number == "clear" else state.add(number)
+        yield ctx.get_current_key(), self.largest.get(), self.mean.get()
+
+
+def test_reducing_and_aggregating_state_move_with_their_keys(start) -> None:
+    h = start(keyed(Statistics(), Types.STRING()))
+    h.batch([("a", 3), ("b", 7), ("a", 1)])
+    h.pause()
+    h.batch([("a", 5), ("b", 1)])
+    h.pause()
+    h.batch([("a", "clear"), ("b", 1), ("a", 2)])
+    assert groups(h.results) == groups(
+        [
+            *[("a", 3, 3.0), ("b", 7, 7.0), ("a", 3, 2.0), ("a", 5, 3.0), ("b", 7, 4.0)],
+            *[("a", None, None), ("b", 7, 3.0), ("a", 2, 2.0)],
+        ]
+    )
     h.batch([("a", "clear"), ("b", "clear")])
     assert h.state_entries() == 0
 

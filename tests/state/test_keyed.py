@@ -16,7 +16,8 @@ from millstream.state.descriptors import (
     ReducingStateDescriptor,
     ValueStateDescriptor,
 )
-from millstream.state.keyed import KeyContext, KeyedStateStore
+from millstream.state.key_context import KeyContext
+from millstream.state.keyed import KeyedStateStore
 from tests.state.backend_suite import context_in
 from tests.state.local_checkpoints import LocalCheckpoints
 
@@ -208,6 +209,12 @@ def test_an_object_with_reduce_is_a_reduce_function(operator: Operator) -> None:
     state.add(1)
     state.add(2)
     assert state.get() == 3
+
+
+def test_descriptors_give_back_their_functions() -> None:
+    mean = Mean()
+    assert ReducingStateDescriptor("max", max, int).get_reduce_function() is max
+    assert AggregatingStateDescriptor("mean", mean).get_agg_function() is mean
 
 
 def test_reducing_to_none_is_an_error(operator: Operator) -> None:
