@@ -104,9 +104,8 @@ class Pipeline:
         """A barrier overtakes nothing; watermarks begin anew."""
         self.deliver_all()
         self.window = self.window.restored()
-        combiners = [combiner.snapshot() for combiner in self.combiners]
-        # What the union list of all subtasks gives to each.
-        whole = tuple(snapshot for snapshots in combiners for snapshot in snapshots)
+        # What the union list of all subtasks gives to each. Only the first subtask of a harness is used.
+        whole = tuple(combiner.snapshot()[0] for combiner in self.combiners)
         self.combiners = [
             combiner.restored_from(whole[i : i + 1] + whole[:i] + whole[i + 1 :], parallelism=len(whole))
             for i, combiner in enumerate(self.combiners)
