@@ -68,13 +68,14 @@ class JobDefinitionError(MillstreamError):
     """The program is wrong; nothing has run yet.
 
     Args:
-        where: the operator, option or call; the line of the user's program that called us is added if it names no line.
+        where: the operator, option or call; the line of the user's program that called us is added if it names no line
+            and no operator, whose line the compiler knows.
     """
 
     _adds_line: ClassVar = True
 
     def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
-        if where is None or (self._adds_line and not _LINE.search(where)):
+        if where is None or (self._adds_line and not _LINE.search(where) and "operator '" not in where):
             where = ", ".join(filter(None, (where, user_line()))) or None
         super().__init__(what, where=where, fix=fix)
 

@@ -103,14 +103,19 @@ KINDS: dict[str, tuple[Callable[[DataStream[int]], DataStream[Any]], int]] = {
     "lateness enough": (lambda s: tumbling(s).allowed_lateness(92).reduce(first), 1),
     "window_all": (lambda s: s.window_all(TUMBLING).reduce(first), 2),
     "join": (lambda s: s.join(s).where(same_key).equal_to(same_key).window(TUMBLING).apply(joined), 4),
-    "co_group": (lambda s: s.co_group(s).where(same_key).equal_to(same_key).window(TUMBLING).apply(grouped), 4),
+    "co_group": (
+        lambda s: s.co_group(s).where(same_key).equal_to(same_key).window(TUMBLING).apply(grouped),
+        4,
+    ),
     "interval join": (interval_joined, 4),
     "side output": (lambda s: tumbling(s).side_output_late_data(OutputTag("late")).reduce(first), 0),
     "count window": (lambda s: s.key_by(same_key).count_window(2).reduce(first), 0),
 }
 
 
-def dropped(mode: RuntimeExecutionMode, parallelism: int, build: Callable[[DataStream[int]], DataStream[Any]]) -> int:
+def dropped(
+    mode: RuntimeExecutionMode, parallelism: int, build: Callable[[DataStream[int]], DataStream[Any]]
+) -> int:
     """What the metric says when the job has ended."""
     configuration = Configuration()
     configuration.set_string("restart-strategy.type", "none")
