@@ -123,6 +123,7 @@ class CollectionSource(Generic[T]):
                 most=2**63 - 1,
                 fix="give ms since the epoch",
             )
+        self.gives_timestamps = times is not None or not elements  # nobody misses those of no records
         self._data = CollectionData(elements, times)
 
     @property

@@ -67,6 +67,11 @@ class SocketTextSource:
         self._settings = (hostname, port, delimiter, max_retry)
 
     @property
+    def gives_timestamps(self) -> bool:
+        """See `TellsTimestamps`."""
+        return False
+
+    @property
     def boundedness(self) -> Boundedness:
         """Unbounded, though the server may end it."""
         return Boundedness.CONTINUOUS_UNBOUNDED

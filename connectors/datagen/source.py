@@ -107,6 +107,11 @@ class DataGeneratorSource(Generic[T]):
         self.type_info = type_info
 
     @property
+    def gives_timestamps(self) -> bool:
+        """See `TellsTimestamps`."""
+        return self._timestamps is not None
+
+    @property
     def boundedness(self) -> Boundedness:
         """Always bounded."""
         return Boundedness.BOUNDED

@@ -123,7 +123,9 @@ class FileSink(Generic[T]):
 
         def with_bucket_check_interval(self, interval: int) -> FileSink.RowFormatBuilder[R]:
             """No effect here: parts are checked at every batch of records, and end at every checkpoint anyway."""
-            check_int("interval of bucket checks", interval, least=1, fix="give milliseconds, or leave it out")
+            check_int(
+                "interval of bucket checks", interval, least=1, fix="give milliseconds, or leave it out"
+            )
             return self
 
         def enable_compact(self, strategy: object, compactor: object) -> NoReturn:

@@ -130,6 +130,11 @@ class FileSource(Generic[T]):
         )
 
     @property
+    def gives_timestamps(self) -> bool:
+        """See `TellsTimestamps`."""
+        return False
+
+    @property
     def boundedness(self) -> Boundedness:
         """Bounded, unless it looks for new files."""
         return (
