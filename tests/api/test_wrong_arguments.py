@@ -841,6 +841,8 @@ CASES: dict[str, list[Callable[[Scene], Any]]] = {
         lambda s: anything.ValueStateDescriptor(""),
         lambda s: anything.ValueStateDescriptor("v", "no type"),
         lambda s: anything.ValueStateDescriptor("v", 5),
+        lambda s: anything.ValueStateDescriptor("v", int).enable_time_to_live(None),
+        lambda s: anything.ValueStateDescriptor("v", int).enable_time_to_live(5),
         lambda s: anything.ListStateDescriptor(5),
         lambda s: anything.ListStateDescriptor("l", 5),
         lambda s: anything.MapStateDescriptor(None, int, int),
