@@ -208,6 +208,15 @@ class Source(Protocol[T, SplitT]):
         """The inverse; must read what earlier releases wrote."""
 
 
+@runtime_checkable
+class TellsTimestamps(Protocol):
+    """A source that knows beforehand whether its records have timestamps: without them, and without a timestamp assigner,
+    event-time windows are refused while the program is built. Of other sources the records tell."""
+
+    @property
+    def gives_timestamps(self) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True)
 class SinkWriterContext(Generic[CommT]):
     """Where a writer runs and what it starts from.

@@ -10,6 +10,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 import cloudpickle
 import msgspec
 
+from ..core.arguments import check_int
 from ..core.errors import JobDefinitionError
 from .base import (
     Boundedness,
@@ -100,7 +101,7 @@ class CollectionSource(Generic[T]):
         timestamps: event times in ms, one for each value, or None.
 
     Raises:
-        JobDefinitionError: there are more or fewer timestamps than values.
+        JobDefinitionError: there are more or fewer timestamps than values, or one is no int of 64 bits.
 
     >>> CollectionSource(["a", "b"]).boundedness
     <Boundedness.BOUNDED: 'bounded'>
@@ -114,6 +115,15 @@ class CollectionSource(Generic[T]):
                 f"a collection of {len(elements)} values has {len(times)} timestamps",
                 fix="give one timestamp in ms for each value, or none at all",
             )
+        for time in times or ():
+            check_int(
+                "timestamp of a collection's value",
+                time,
+                least=-(2**63),
+                most=2**63 - 1,
+                fix="give ms since the epoch",
+            )
+        self.gives_timestamps = times is not None or not elements  # nobody misses those of no records
         self._data = CollectionData(elements, times)
 
     @property

@@ -15,8 +15,9 @@ from typing import Final
 
 import msgspec
 
+from ..core.arguments import check_int, check_text
 from ..core.clock import Clock
-from ..core.errors import ConnectorError, JobDefinitionError
+from ..core.errors import ConnectorError
 from .base import (
     Boundedness,
     EndOfSource,
@@ -59,23 +60,16 @@ class SocketTextSource:
     """
 
     def __init__(self, hostname: str, port: int, delimiter: str = "\n", max_retry: int = 0) -> None:
-        if not 0 < port < 65_536:
-            raise JobDefinitionError(
-                f"there is no port {port}", where="socket_text_stream", fix="give one from 1 to 65535"
-            )
-        if not delimiter:
-            raise JobDefinitionError(
-                "the delimiter of a socket's texts is empty",
-                where="socket_text_stream",
-                fix=r"give one or more characters, e.g. '\n'",
-            )
-        if max_retry < -1:
-            raise JobDefinitionError(
-                f"a socket cannot be connected {max_retry} times",
-                where="socket_text_stream",
-                fix="give 0 or more, or -1 for no limit",
-            )
+        check_text("host of a socket", hostname, fix="give for example 'localhost'")
+        check_int("port of a socket", port, least=1, most=65_535, fix="give one from 1 to 65535")
+        check_text("delimiter of a socket's texts", delimiter, fix=r"give one or more characters, e.g. '\n'")
+        check_int("max_retry of a socket", max_retry, least=-1, fix="give 0 or more, or -1 for no limit")
         self._settings = (hostname, port, delimiter, max_retry)
+
+    @property
+    def gives_timestamps(self) -> bool:
+        """See `TellsTimestamps`."""
+        return False
 
     @property
     def boundedness(self) -> Boundedness:

@@ -19,6 +19,12 @@ MillstreamError
 from __future__ import annotations
 
 import enum
+import re
+from typing import ClassVar, Final
+
+from .call_site import user_line
+
+_LINE: Final = re.compile(r":\d+\b")
 
 
 class MillstreamError(Exception):
@@ -59,11 +65,25 @@ def _rebuild(
 
 
 class JobDefinitionError(MillstreamError):
-    """The program is wrong; nothing has run yet."""
+    """The program is wrong; nothing has run yet.
+
+    Args:
+        where: the operator, option or call; the line of the user's program that called us is added if it names no line
+            and no operator, whose line the compiler knows.
+    """
+
+    _adds_line: ClassVar = True
+
+    def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
+        if where is None or (self._adds_line and not _LINE.search(where) and "operator '" not in where):
+            where = ", ".join(filter(None, (where, user_line()))) or None
+        super().__init__(what, where=where, fix=fix)
 
 
 class ConfigurationError(JobDefinitionError):
-    """An unknown key, or a value that does not parse."""
+    """An unknown key, or a value that does not parse. `where` is where it was set, be it the command line or a file."""
+
+    _adds_line = False
 
 
 class SerializationSetupError(JobDefinitionError):

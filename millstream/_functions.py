@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, Final, TypeVar, Union, get_args, get_origin
 
-from ._call_site import user_line
+from .core.arguments import binding_problem, count_of
 from .core.errors import JobDefinitionError
 from .core.types import GENERIC, RowTypeInfo, TupleTypeInfo, TypeInformation, as_type, infer_type
 from .operators.field_aggregations import Aggregation, FieldAggregation, field_problem
@@ -38,7 +38,9 @@ def check_function(function: Any, method: str, caller: str, arguments: int) -> N
     Raises:
         JobDefinitionError: with the user's line and what to pass instead.
     """
-    wanted = f"an object with a method {method}, or a callable that takes {_count(arguments)}"
+    wanted = f"an object with a method {method}, or a callable that takes {count_of(arguments)}"
+    if hasattr(function, "get_execution_environment"):
+        raise definition_error(f"{caller} was given a stream, not a function", fix=f"pass {wanted}")
     if isinstance(function, type) and (issubclass(function, Function) or hasattr(function, method)):
         raise definition_error(
             f"{caller} was given the class {function.__qualname__}, not an object of it",
@@ -64,21 +66,12 @@ def check_arguments(target: Any, function: Any, caller: str, arguments: int) -> 
     Raises:
         JobDefinitionError: with the user's line and the signature.
     """
-    try:
-        signature = inspect.signature(target)
-    except (ValueError, TypeError):  # some built-ins do not tell
-        return
-    try:
-        signature.bind(*(None for _ in range(arguments)))
-    except TypeError as error:
+    problem = binding_problem(target, arguments)
+    if problem is not None:
         raise definition_error(
-            f"{caller} calls its function with {_count(arguments)}, which {describe_function(function)} does not take: {error}",
-            fix=f"its signature is {signature}; change it",
-        ) from None
-
-
-def _count(arguments: int) -> str:
-    return "1 argument" if arguments == 1 else f"{arguments} arguments"
+            f"{caller} calls its function with {count_of(arguments)}, which {describe_function(function)} does not take: {problem}",
+            fix=f"its signature is {inspect.signature(target)}; change it",
+        )
 
 
 def describe_function(function: Any) -> str:
@@ -96,15 +89,7 @@ def describe_function(function: Any) -> str:
 
 def definition_error(what: str, *, fix: str) -> JobDefinitionError:
     """An error about the line of the user's program that called us."""
-    return JobDefinitionError(what, where=user_line(), fix=fix)
-
-
-def declared_type(declared: Any) -> TypeInformation[Any]:
-    """`as_type`, with the user's line in the error."""
-    try:
-        return as_type(declared)
-    except JobDefinitionError as error:
-        raise JobDefinitionError(error.what, where=user_line(), fix=error.fix) from None
+    return JobDefinitionError(what, fix=fix)
 
 
 def result_type(function: Any, method: str, declared: Any, *, many: bool = False) -> TypeInformation[Any]:
@@ -114,7 +99,7 @@ def result_type(function: Any, method: str, declared: Any, *, many: bool = False
         many: the function returns an iterable of results.
     """
     if declared is not None:
-        return declared_type(declared)
+        return as_type(declared)
     hint = _return_hint(function, method)
     if many and hint is not None:
         hint = _element_hint(hint)

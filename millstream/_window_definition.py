@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ._functions import check_function, declared_type, definition_error, result_type
+from ._functions import check_function, definition_error, result_type
 from .core.time import TimeLike, to_millis
-from .core.types import TypeInformation
+from .core.types import TypeInformation, as_type
 from .data_stream import DataStream
 from .keyed_stream import KeyedStream
 from .operators.evictors import Evictor
@@ -115,6 +115,11 @@ class WindowDefinition:
         from .operators.window_contents import ListedContents
 
         value_type = self.stream.get_type()
+        if function is None:
+            raise definition_error(
+                f"{name.lower()}() was given no window function",
+                fix="pass an object of a class derived from ProcessWindowFunction or WindowFunction",
+            )
         type_info = self._result_type(function, output_type, otherwise=value_type)
         return self._build(name, ListedContents(value_type), function, type_info)
 
@@ -135,7 +140,7 @@ class WindowDefinition:
         self, window_function: Any, output_type: Any, *, otherwise: TypeInformation[Any]
     ) -> TypeInformation[Any]:
         if window_function is None:
-            return otherwise if output_type is None else declared_type(output_type)
+            return otherwise if output_type is None else as_type(output_type)
         method = next((name for name in ("process", "apply") if hasattr(window_function, name)), None)
         if method is None:
             raise definition_error(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Callable
 from typing import Any
 
 from ._functions import definition_error
+from .core.arguments import check_instance, check_text
 from .core.configuration import ConfigOption, Configuration, options
 from .core.time import TimeLike, to_millis
 
@@ -60,7 +62,9 @@ class CheckpointConfig:
 
     def set_checkpointing_consistency_mode(self, checkpointing_mode: CheckpointingMode) -> CheckpointConfig:
         """Choose what checkpoints guarantee."""
-        return self._set(options.CHECKPOINTING_MODE, CheckpointingMode(checkpointing_mode).value)
+        fix = "give for example CheckpointingMode.EXACTLY_ONCE"
+        check_instance("checkpointing mode", checkpointing_mode, CheckpointingMode, fix=fix)
+        return self._set(options.CHECKPOINTING_MODE, checkpointing_mode.value)
 
     get_checkpointing_mode = get_checkpointing_consistency_mode
     set_checkpointing_mode = set_checkpointing_consistency_mode
@@ -115,8 +119,9 @@ class CheckpointConfig:
         self, retention_mode: ExternalizedCheckpointRetention
     ) -> CheckpointConfig:
         """What becomes of the checkpoints of a job that is cancelled."""
-        value = ExternalizedCheckpointRetention(retention_mode).value
-        return self._set(options.EXTERNALIZED_CHECKPOINT_RETENTION, value)
+        fix = "give for example ExternalizedCheckpointRetention.RETAIN_ON_CANCELLATION"
+        check_instance("checkpoint retention", retention_mode, ExternalizedCheckpointRetention, fix=fix)
+        return self._set(options.EXTERNALIZED_CHECKPOINT_RETENTION, retention_mode.value)
 
     def get_checkpoint_storage_dir(self) -> str | None:
         """Where checkpoints are kept: a path or any fsspec URL."""
@@ -124,7 +129,9 @@ class CheckpointConfig:
 
     def set_checkpoint_storage_dir(self, checkpoint_path: str) -> CheckpointConfig:
         """Where checkpoints are kept: a path or any fsspec URL."""
-        return self._set(options.CHECKPOINTING_DIR, str(checkpoint_path))
+        path = os.fspath(checkpoint_path) if isinstance(checkpoint_path, os.PathLike) else checkpoint_path
+        check_text("directory of checkpoints", path, fix="give a path or an fsspec URL")
+        return self._set(options.CHECKPOINTING_DIR, path)
 
     def _set(
         self, option: ConfigOption[Any], value: Any

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ._call_site import user_line
-from ._functions import check_function, declared_type, definition_error, result_type
-from .core.types import GENERIC, TypeInformation
+from ._functions import check_function, definition_error, result_type
+from .core.call_site import user_line
+from .core.types import GENERIC, TypeInformation, as_type
 from .data_stream import DataStream
 from .keyed_stream import KeyedStream
 from .operators.broadcast_functions import BroadcastProcessFunction, KeyedBroadcastProcessFunction
@@ -341,6 +341,6 @@ def _common_result_type(
     for method in methods:
         check_function(func, method, f"{type(func).__name__}.{method}", arguments)
     if declared is not None:
-        return declared_type(declared)
+        return as_type(declared)
     first, second = (result_type(func, method, None, many=many) for method in methods)
     return first if first == second else GENERIC

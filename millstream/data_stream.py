@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from ._call_site import user_line
 from ._functions import check_function, definition_error, plain_selector, projection, result_type
 from .connectors.base import Sink
+from .core.arguments import check_int, check_text
+from .core.call_site import user_line
 from .core.types import GENERIC, TypeInformation
 from .operators.collector import Collector, with_plain_results
 from .operators.functions import (
@@ -454,6 +455,12 @@ class DataStream(OperatorSettings, Generic[T]):
         """Write each record to standard output, after `sink_identifier` and, with several subtasks, the subtask's number."""
         from .connectors.print_sink import PrintSink
 
+        check_text(
+            "sink identifier of print()",
+            sink_identifier or "",
+            empty=True,
+            fix="give a string, or leave it out",
+        )
         return self.sink_to(PrintSink(sink_identifier or "")).name("Print to Std. Out")
 
     @overload
@@ -475,6 +482,8 @@ class DataStream(OperatorSettings, Generic[T]):
         """
         from .collected import collect
 
+        if limit is not None:
+            check_int("limit of execute_and_collect()", limit, least=0, fix="give for example limit=10")
         results = collect(self, job_execution_name)
         return results if limit is None else results.take(limit)
 
@@ -513,7 +522,8 @@ class DataStreamSink(OperatorSettings):
 
     def name(self, name: str) -> DataStreamSink:
         """Name of the sink, shown with `Sink: ` before it."""
-        return super().name(name if name.startswith("Sink: ") else f"Sink: {name}")
+        super().name(name)
+        return self if name.startswith("Sink: ") else super().name(f"Sink: {name}")
 
     def _own_node(self, method: str) -> StreamNode:
         return self._stream._own_node(method)

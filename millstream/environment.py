@@ -7,14 +7,15 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from . import invocation
-from ._call_site import user_line
-from ._functions import declared_type, definition_error
+from ._functions import definition_error
 from .checkpoint_config import CheckpointConfig, CheckpointingMode
 from .connectors.base import Source
 from .connectors.collection import CollectionSource
+from .core.arguments import check_instance, check_text
+from .core.call_site import user_line
 from .core.configuration import ConfigOption, Configuration, load_configuration, options
 from .core.time import TimeLike
-from .core.types import TypeInformation
+from .core.types import TypeInformation, as_type
 from .data_stream import DataStream
 from .execution_config import ExecutionConfig
 from .operators.source import SourceSpec
@@ -94,6 +95,8 @@ class StreamExecutionEnvironment:
         if isinstance(configuration, Configuration):
             self._program_configuration.add_all(configuration)
         else:
+            fix = "give a Configuration or a dict of keys and values"
+            check_instance("configuration", configuration, Mapping, fix=fix)
             for key, value in configuration.items():
                 self._program_configuration._set(key, value, f"program, {user_line()}")
         self._effective()
@@ -155,6 +158,8 @@ class StreamExecutionEnvironment:
         Raises:
             JobDefinitionError: a group of this name needs something else.
         """
+        fix = "make one with SlotSharingGroup.builder('name')...build()"
+        check_instance("slot sharing group", slot_sharing_group, SlotSharingGroup, fix=fix)
         known = self._slot_sharing_groups.setdefault(slot_sharing_group.get_name(), slot_sharing_group)
         if known != slot_sharing_group:
             raise definition_error(
@@ -169,10 +174,14 @@ class StreamExecutionEnvironment:
 
         In BATCH there are no checkpoints: after a failure a job begins again, and sinks commit once, at the end.
         """
-        return self._set(options.RUNTIME_MODE, RuntimeExecutionMode(execution_mode).value)
+        fix = "give for example RuntimeExecutionMode.BATCH"
+        check_instance("runtime mode", execution_mode, RuntimeExecutionMode, fix=fix)
+        return self._set(options.RUNTIME_MODE, execution_mode.value)
 
     def set_state_backend(self, state_backend: StateBackend) -> Self:
         """Where keyed state lives: `HashMapStateBackend()` or `EmbeddedRocksDBStateBackend()`."""
+        fix = "give HashMapStateBackend() or EmbeddedRocksDBStateBackend()"
+        check_instance("state backend", state_backend, StateBackend, fix=fix)
         return self._set(options.STATE_BACKEND, state_backend.name)
 
     def set_buffer_timeout(self, timeout_millis: TimeLike) -> Self:
@@ -213,7 +222,10 @@ class StreamExecutionEnvironment:
             type_info: type of the elements; generic if omitted. For a row type, tuples, lists and dicts of field values become
                 rows, as in PyFlink.
         """
-        declared = declared_type(type_info)
+        check_instance(
+            "collection", collection, Iterable, fix="give a list, or anything that can be iterated over once"
+        )
+        declared = as_type(type_info)
         elements = collection if declared.is_plain else map(declared.coerce, collection)
         return self._source(
             CollectionSource(elements),
@@ -289,6 +301,7 @@ class StreamExecutionEnvironment:
                 f"from_source() was given {watermark_strategy!r} as watermark strategy",
                 fix="pass WatermarkStrategy.no_watermarks() if the program does not use event time",
             )
+        check_text("name of a source", source_name, fix="give a name for plans, logs and metrics")
         declared = type_info if type_info is not None else getattr(source, "type_info", None)
         return self._source(source, watermark_strategy, source_name, declared)
 
@@ -301,7 +314,7 @@ class StreamExecutionEnvironment:
         *,
         parallel: bool = True,
     ) -> DataStream[Any]:
-        output_type = declared_type(type_info)
+        output_type = as_type(type_info)
         node = new_node(
             f"Source: {name}",
             SourceSpec(strategy),
@@ -317,6 +330,8 @@ class StreamExecutionEnvironment:
 
     def get_stream_graph(self, job_name: str | None = None) -> StreamGraph:
         """The graph of the operators declared since the last job, and of all that is upstream of them."""
+        if job_name is not None:
+            check_text("name of a job", job_name, empty=True, fix="give a string, or leave it out")
         if self._caches_ is not None:
             self._caches_.refresh()
         configuration = self._effective()

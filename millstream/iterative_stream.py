@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ._call_site import user_line
 from ._functions import definition_error
+from .core.call_site import user_line
 from .core.time import TimeLike, to_millis
 from .core.types import GENERIC
 from .data_stream import DataStream

@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ._functions import check_function, definition_error, result_type
+from .core.arguments import check_int
 from .core.types import Row, TypeInformation
 from .operators.functions import AggregateFunction, MapPartitionFunction, ReduceFunction
 
@@ -172,6 +173,7 @@ class KeyedPartitionWindowedStream(PartitionWindowedStream[T]):
 
 def _selector(field: Any) -> Callable[[Any], Any]:
     if isinstance(field, int) and not isinstance(field, bool):
+        check_int("index of a field", field, least=0, fix="give the position of a field, from 0 on")
         return itemgetter(field)
     if isinstance(field, str):
         return _Named(field)

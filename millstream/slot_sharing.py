@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ._functions import definition_error
+from .core.arguments import check_instance, check_int, check_number, check_text
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -20,9 +21,17 @@ class MemorySize:
 
     bytes_size: int
 
+    def __post_init__(self) -> None:
+        check_int("size of memory in bytes", self.bytes_size, least=0, fix="give for example 1048576")
+
     @staticmethod
     def of_mebi_bytes(mebi_bytes: int) -> MemorySize:
-        """So many times 1,048,576 bytes."""
+        """So many times 1,048,576 bytes.
+
+        Raises:
+            JobDefinitionError: it is no int, or negative.
+        """
+        check_int("size of memory in mebibytes", mebi_bytes, least=0, fix="give for example 512")
         return MemorySize(mebi_bytes << 20)
 
     def get_bytes(self) -> int:
@@ -115,11 +124,13 @@ class SlotSharingGroup:
 
         def set_cpu_cores(self, cpu_cores: float) -> SlotSharingGroup.Builder:
             """CPU cores, also parts of one."""
-            return self._with(cpu_cores, cpu_cores=float(cpu_cores))
+            self._check("CPU cores", cpu_cores)
+            return self._with(cpu_cores=float(cpu_cores))
 
         def set_task_heap_memory(self, task_heap_memory: MemorySize) -> SlotSharingGroup.Builder:
             """Memory for Python's objects."""
-            return self._with(task_heap_memory.bytes_size, task_heap_memory=task_heap_memory)
+            self._check_memory(task_heap_memory)
+            return self._with(task_heap_memory=task_heap_memory)
 
         def set_task_heap_memory_mb(self, task_heap_memory_mb: int) -> SlotSharingGroup.Builder:
             """The same in mebibytes."""
@@ -127,7 +138,8 @@ class SlotSharingGroup:
 
         def set_task_off_heap_memory(self, task_off_heap_memory: MemorySize) -> SlotSharingGroup.Builder:
             """Memory of native libraries."""
-            return self._with(task_off_heap_memory.bytes_size, task_off_heap_memory=task_off_heap_memory)
+            self._check_memory(task_off_heap_memory)
+            return self._with(task_off_heap_memory=task_off_heap_memory)
 
         def set_task_off_heap_memory_mb(self, task_off_heap_memory_mb: int) -> SlotSharingGroup.Builder:
             """The same in mebibytes."""
@@ -135,7 +147,8 @@ class SlotSharingGroup:
 
         def set_managed_memory(self, managed_memory: MemorySize) -> SlotSharingGroup.Builder:
             """Memory of state backends."""
-            return self._with(managed_memory.bytes_size, managed_memory=managed_memory)
+            self._check_memory(managed_memory)
+            return self._with(managed_memory=managed_memory)
 
         def set_managed_memory_mb(self, managed_memory_mb: int) -> SlotSharingGroup.Builder:
             """The same in mebibytes."""
@@ -143,18 +156,24 @@ class SlotSharingGroup:
 
         def set_external_resource(self, name: str, value: float) -> SlotSharingGroup.Builder:
             """An amount of something else, such as `gpu`."""
+            check_text("name of an external resource", name, fix="give for example 'gpu'")
+            self._check(name, value)
             resources = {**self._group.external_resources, name: float(value)}
-            return self._with(value, external_resources=MappingProxyType(resources))
+            return self._with(external_resources=MappingProxyType(resources))
 
         def build(self) -> SlotSharingGroup:
             """The group."""
             return self._group
 
-        def _with(self, amount: float, **changes: Any) -> SlotSharingGroup.Builder:
-            if not amount > 0:
-                raise definition_error(
-                    f"a slot of group '{self._group.name}' cannot need {amount!r} of a resource",
-                    fix="give a positive amount, or leave the resource out",
-                )
+        def _check(self, resource: str, amount: float) -> None:
+            what = f"amount of {resource} of a slot of group '{self._group.name}'"
+            check_number(what, amount, fix="give a positive amount, or leave the resource out")
+
+        def _check_memory(self, memory: MemorySize) -> None:
+            fix = "give for example MemorySize.of_mebi_bytes(512)"
+            check_instance("size of memory", memory, MemorySize, fix=fix)
+            self._check("memory", memory.bytes_size)
+
+        def _with(self, **changes: Any) -> SlotSharingGroup.Builder:
             self._group = replace(self._group, **changes)
             return self

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ._functions import definition_error
+from .core.arguments import check_text
 from .core.time import TimeLike, to_millis
 from .runtime.graph.stream_graph import NO_BUFFER_TIMEOUT, ChainingStrategy, StreamNode
 from .slot_sharing import SlotSharingGroup
@@ -66,6 +67,7 @@ class OperatorSettings(ABC):
 
     def set_description(self, description: str) -> Self:
         """A longer explanation for plans."""
+        check_text("description", description, empty=True, fix="give a string")
         return self._set("set_description", description=description)
 
     def set_parallelism(self, parallelism: int) -> Self:

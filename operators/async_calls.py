@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 from .async_functions import timed_out
 from .async_queue import Request
 from .async_retry import AsyncRetryStrategy
+from .results import results_refused
 
 _LOG: Final = logging.getLogger(__name__)
 _PATIENCE_S: Final = 5.0
@@ -242,10 +243,8 @@ async def _call(function: Callable[..., Any], *arguments: Any) -> Any:
 def _listed(results: Any) -> list[Any]:
     if results is None:
         return []
-    if isinstance(results, str | bytes):
-        raise TypeError(
-            f"an asynchronous function returns an iterable of results, not {results!r}: write [result]"
-        )
+    if isinstance(results, str | bytes) or not hasattr(results, "__iter__"):
+        raise results_refused(results)
     return list(results)
 
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 
-from ..core.errors import JobDefinitionError
+from ..core.arguments import check_call, check_int, check_number
 
 OUT = TypeVar("OUT")
 
@@ -119,7 +119,7 @@ class _LimitedStrategy(AsyncRetryStrategy[Any]):
         result_predicate: ResultPredicate | None,
         exception_predicate: ExceptionPredicate | None,
     ) -> None:
-        _check_positive("max_attempts", max_attempts)
+        _check_count("max_attempts", max_attempts)
         self._max_attempts = max_attempts
         self._predicate = RetryPredicate(result_predicate, exception_predicate)
 
@@ -148,7 +148,7 @@ class FixedDelayRetryStrategy(_LimitedStrategy):
         exception_predicate: ExceptionPredicate | None = None,
     ) -> None:
         super().__init__(max_attempts, result_predicate, exception_predicate)
-        _check_positive("backoff_time_millis", backoff_time_millis)
+        _check_count("backoff_time_millis", backoff_time_millis)
         self._backoff_time_millis = backoff_time_millis
 
     def get_backoff_time_millis(self, current_attempts: int) -> int:
@@ -177,9 +177,9 @@ class ExponentialBackoffDelayRetryStrategy(_LimitedStrategy):
         exception_predicate: ExceptionPredicate | None = None,
     ) -> None:
         super().__init__(max_attempts, result_predicate, exception_predicate)
-        _check_positive("initial_delay", initial_delay)
-        _check_positive("max_retry_delay", max_retry_delay)
-        _check_positive("multiplier", multiplier)
+        _check_count("initial_delay", initial_delay)
+        _check_count("max_retry_delay", max_retry_delay)
+        check_number("multiplier of a retry strategy", multiplier, fix="give for example 2.0")
         self._initial_delay = initial_delay
         self._max_retry_delay = max_retry_delay
         self._multiplier = multiplier
@@ -201,11 +201,13 @@ class _Builder:
 
     def if_result(self, result_retry_predicate: ResultPredicate) -> Self:
         """Ask again after these results."""
+        _check_predicate("if_result()", result_retry_predicate, "the list of results")
         self._result_predicate = result_retry_predicate
         return self
 
     def if_exception(self, exception_retry_predicate: ExceptionPredicate) -> Self:
         """Ask again after these exceptions."""
+        _check_predicate("if_exception()", exception_retry_predicate, "the exception")
         self._exception_predicate = exception_retry_predicate
         return self
 
@@ -282,9 +284,17 @@ class AsyncRetryPredicates:
     exception_type_predicate = staticmethod(exception_type_predicate)
 
 
-def _check_positive(name: str, value: Any) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
-        raise JobDefinitionError(
-            f"the {name} of a retry strategy must be a positive number, not {value!r}",
-            fix="give for example 3 attempts and a delay of 100 (milliseconds)",
-        )
+_EXAMPLE: Final = "give for example 3 attempts and a delay of 100 (milliseconds)"
+
+
+def _check_count(name: str, value: Any) -> None:
+    check_int(f"{name} of a retry strategy", value, least=1, fix=_EXAMPLE)
+
+
+def _check_predicate(name: str, predicate: Any, argument: str) -> None:
+    check_call(
+        f"argument of {name}",
+        predicate,
+        1,
+        fix=f"pass a function of {argument} that says whether to ask again",
+    )

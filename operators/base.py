@@ -286,6 +286,14 @@ class HasBatchForm(Protocol):
 
 
 @runtime_checkable
+class NeedsTimestamps(Protocol):
+    """An operator that may refuse records without timestamps."""
+
+    @property
+    def needs_timestamps(self) -> bool: ...
+
+
+@runtime_checkable
 class KeyedSpec(Protocol):
     """An operator on keyed state: its input must be partitioned by exactly this selector."""
 

@@ -78,7 +78,8 @@ def takes_collector(function: Any, method: str, arguments: int) -> bool:
 
 def with_plain_results(function: Any, method: str, arguments: int) -> Any:
     """The function itself, or what stands for it where it wants a collector."""
-    wants = takes_collector(function, method, arguments) or takes_collector(function, "on_timer", 2)
+    on_timer = hasattr(function, "on_timer") and takes_collector(function, "on_timer", 2)
+    wants = on_timer or takes_collector(function, method, arguments)
     return CollectingFunction(function, method, arguments) if wants else function
 
 

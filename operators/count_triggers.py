@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import Any, Final
 
+from ..core.arguments import check_call, check_number
 from ..core.errors import JobDefinitionError
 from ..core.types import TypeInformation, Types
 from ..state.descriptors import ReducingStateDescriptor, ValueStateDescriptor
@@ -79,6 +80,7 @@ class DeltaTrigger(Trigger[Any, Any]):
         delta_function: Callable[[Any, Any], float],
         element_type: TypeInformation[Any] | type | None = None,
     ) -> None:
+        check_number("threshold of a DeltaTrigger", threshold, positive=False, fix="give for example 10.0")
         self._threshold = threshold
         self._delta = delta_of(delta_function)
         self._last = ValueStateDescriptor("last-element", element_type)
@@ -221,6 +223,7 @@ def delta_of(delta_function: Any) -> Callable[[Any, Any], float]:
             f"{delta_function!r} is not a delta function",
             fix="pass a callable of two records, or an object with get_delta(old_data_point, new_data_point)",
         )
+    check_call("delta function", found, 2, fix="pass a callable of two records, which gives their distance")
     call: Callable[[Any, Any], float] = found
     return call
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, Self, TypeVar
 
+from ..core.arguments import check_instance
 from ..core.types import Types
 from ..state.descriptors import ValueStateDescriptor
 from .count_triggers import CountTrigger, NeverTrigger, PurgingTrigger, check_count
@@ -29,6 +30,9 @@ class GlobalWindows(WindowAssigner[Any, GlobalWindow]):
 
     def __init__(self, default_trigger: Trigger[Any, GlobalWindow] | None = None) -> None:
         self._default_trigger = NeverTrigger() if default_trigger is None else default_trigger
+        check_instance(
+            "default trigger", self._default_trigger, Trigger, fix="give for example CountTrigger.of(100)"
+        )
 
     @staticmethod
     def create() -> GlobalWindows:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic
 
+from ..core.arguments import check_number
 from ..core.errors import JobDefinitionError
 from ..core.time import TimeLike, to_millis
 from .count_triggers import check_count, delta_of
@@ -135,7 +136,7 @@ class TimeEvictor(_OneTimeEvictor):
 
     def __init__(self, window_size: int, do_evict_after: bool = False) -> None:
         super().__init__(do_evict_after)
-        if window_size <= 0:
+        if type(window_size) is not int or window_size <= 0:
             raise JobDefinitionError(
                 f"the time an evictor keeps must be positive, not {window_size} ms",
                 fix="give for example Duration.of_seconds(10)",
@@ -172,6 +173,7 @@ class DeltaEvictor(_OneTimeEvictor):
         self, threshold: float, delta_function: Callable[[Any, Any], float], do_evict_after: bool = False
     ) -> None:
         super().__init__(do_evict_after)
+        check_number("threshold of a DeltaEvictor", threshold, positive=False, fix="give for example 10.0")
         self._threshold = threshold
         self._delta = delta_of(delta_function)
 

@@ -112,7 +112,7 @@ class GeneratedTimestampsOperator(Operator):
         timestamps = []
         for value, had in zip(batch.values, before, strict=True):
             timestamp = assigner(value, had)
-            if type(timestamp) is not int:
+            if type(timestamp) is not int or timestamp > MAX_TIMESTAMP:
                 raise timestamp_refused(timestamp, self._name)
             timestamps.append(timestamp)
         return timestamps

@@ -47,6 +47,7 @@ class IntervalJoinSpec:
     left_late_tag: str | None = None
     right_late_tag: str | None = None
     kind: ClassVar[str] = "IntervalJoin"
+    needs_timestamps: ClassVar[bool] = True
 
     def user_functions(self) -> Sequence[Any]:
         return (self.key_selector, self.key_selector2, self.function)

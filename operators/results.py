@@ -7,6 +7,8 @@ from itertools import groupby
 from typing import Any
 
 from ..core.batch import RecordBatch
+from ..core.errors import JobDefinitionError
+from ..core.types import excerpt
 from .base import Output
 from .functions import OutputTag
 
@@ -21,11 +23,21 @@ class ResultCollector:
         self._side: dict[str, tuple[list[Any], list[int | None]]] = {}
 
     def collect(self, results: Iterable[Any] | None, timestamp: int | None) -> None:
-        """Take what one call yielded or returned; all of it happened at `timestamp` (ms), if that is known."""
+        """Take what one call yielded or returned; all of it happened at `timestamp` (ms), if that is known.
+
+        Raises:
+            JobDefinitionError: it returned neither None nor an iterable.
+        """
         if results is None:
             return
         values, timestamps = self._values, self._timestamps
-        for result in results:
+        try:
+            found = iter(results)
+        except TypeError:
+            if hasattr(results, "__iter__"):
+                raise
+            raise results_refused(results) from None
+        for result in found:
             if type(result) is tuple and len(result) == 2 and isinstance(result[0], OutputTag):
                 self.collect_side(result[0], result[1], timestamp)
             else:
@@ -50,6 +62,14 @@ class ResultCollector:
             for tag, (values, timestamps) in side.items():
                 for batch in to_batches(values, timestamps):
                     self._output.emit_side(tag, batch)
+
+
+def results_refused(results: object) -> JobDefinitionError:
+    """The error for what a function returned instead of its results."""
+    return JobDefinitionError(
+        f"a function returned {excerpt(results)} of type {type(results).__name__}, which is no list of results",
+        fix="return a list ([result]), yield the results, or return None if there are none",
+    )
 
 
 def to_batches(values: list[Any], timestamps: list[int | None]) -> Iterator[RecordBatch]:

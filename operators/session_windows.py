@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from ..core.arguments import check_call
 from ..core.errors import JobDefinitionError, StateError
 from ..core.time import TimeLike, to_millis
 from .time_triggers import EventTimeTrigger, ProcessingTimeTrigger
@@ -177,7 +178,7 @@ class DynamicProcessingTimeSessionWindows(_ProcessingTimeSessions):
 
 
 def _checked(gap_ms: int) -> int:
-    if gap_ms <= 0:
+    if type(gap_ms) is not int or gap_ms <= 0:
         raise JobDefinitionError(
             f"the gap of session windows must be positive, not {gap_ms} ms",
             fix="give for example Duration.of_seconds(10)",
@@ -192,6 +193,7 @@ def _extracting(extractor: Any) -> Callable[[Any], int]:
             f"{extractor!r} does not extract a gap from a record",
             fix="pass a callable of one record, or an object of a class derived from SessionWindowTimeGapExtractor",
         )
+    check_call("gap extractor", found, 1, fix="pass a callable of one record, which gives the gap in ms")
     gap_of: Callable[[Any], int] = found
     return gap_of
 

@@ -101,7 +101,7 @@ class _ContinuousTrigger(Trigger[Any, Any]):
     """Fires over and over. Remembers, per window, when next."""
 
     def __init__(self, interval: int) -> None:
-        if interval <= 0:
+        if type(interval) is not int or interval <= 0:
             raise JobDefinitionError(
                 f"the interval of a trigger must be positive, not {interval} ms",
                 fix="give for example Duration.of_seconds(10)",
@@ -278,7 +278,7 @@ class ProcessingTimeoutTrigger(Trigger[Any, Any]):
         should_clear_on_timeout: bool,
     ) -> None:
         check_kind(nested_trigger, Trigger, "a Trigger", "CountTrigger.of(100)")
-        if interval <= 0:
+        if type(interval) is not int or interval <= 0:
             raise JobDefinitionError(
                 f"the timeout of a trigger must be positive, not {interval} ms",
                 fix="give for example Duration.of_seconds(10)",

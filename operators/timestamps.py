@@ -173,19 +173,25 @@ class TimestampsOperator(FusibleOperator):
             timestamp = code.fresh("t")
             function = code.bind(UserFunction(assigner, "extract_timestamp").call, "timestamp_of")
             code.line(f"{timestamp} = {function}({element.value}, {element.timestamp or MIN_TIMESTAMP})")
+            code.line(f"if type({timestamp}) is not int:")
+            code.line(f"    {code.bind(self._refuse, 'refuse')}({timestamp})")
         if timestamp is not None and self._tracker is not None:
             largest = code.fresh("largest")
             code.before.append(f"{largest} = {MIN_TIMESTAMP}")
-            code.line("try:")  # costs nothing unless it catches
-            code.line(f"    if {timestamp} > {largest}:")
-            code.line(f"        {largest} = {timestamp}")
-            code.line("except TypeError:")
-            code.line(f"    {code.bind(self._refuse, 'refuse')}({timestamp})")
+            # What an assigner gives was checked; a source may give what is no timestamp. To try costs nothing.
+            comparison = (f"if {timestamp} > {largest}:", f"    {largest} = {timestamp}")
+            lines = comparison if assigner is not None else self._tried(code, comparison, timestamp)
+            for line in lines:
+                code.line(line)
             code.after.append(f"{code.bind(self._observe, 'observe')}({largest})")
         return Element(element.value, timestamp)
 
+    def _tried(self, code: CodeBuilder, lines: Sequence[str], timestamp: str) -> list[str]:
+        refusal = f"    {code.bind(self._refuse, 'refuse')}({timestamp})"
+        return ["try:", *(f"    {line}" for line in lines), "except TypeError:", refusal]
+
     def _observe(self, largest: int) -> None:
-        if type(largest) is not int:
+        if type(largest) is not int or largest > MAX_TIMESTAMP:
             self._refuse(largest)
         if largest == MIN_TIMESTAMP:  # an empty batch, or one without timestamps
             return
@@ -234,5 +240,5 @@ def timestamp_refused(timestamp: object, operator: str) -> JobDefinitionError:
     return JobDefinitionError(
         f"a timestamp assigner returned {timestamp!r} of type {type(timestamp).__name__}",
         where=f"operator '{operator}'",
-        fix="return the event time as an int: milliseconds since the epoch",
+        fix="return the event time as an int of 64 bits: milliseconds since the epoch",
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 
+from ..core.arguments import check_call
 from ..core.errors import JobDefinitionError
 from ..core.time import TimeLike, to_millis
 from .watermark_generator import WatermarkGenerator
@@ -127,14 +128,14 @@ class WatermarkStrategy(Generic[T]):
         Raises:
             JobDefinitionError: it is neither.
         """
-        if isinstance(timestamp_assigner, TimestampAssigner):
-            return replace(self, timestamp_assigner=timestamp_assigner.extract_timestamp)
         extract = getattr(timestamp_assigner, "extract_timestamp", timestamp_assigner)
         if isinstance(timestamp_assigner, type) or not callable(extract):
             raise JobDefinitionError(
                 f"a timestamp assigner must be a TimestampAssigner object or a callable, not {timestamp_assigner!r}",
                 fix="write for example with_timestamp_assigner(lambda value, timestamp: value.time_ms)",
             )
+        fix = "it gets the record and the timestamp that it had: lambda value, timestamp: value.time_ms"
+        check_call("timestamp assigner", extract, 2, fix=fix)
         return replace(self, timestamp_assigner=extract)
 
     def with_idleness(self, idle_timeout: TimeLike) -> WatermarkStrategy[T]:
@@ -168,7 +169,7 @@ class WatermarkStrategy(Generic[T]):
             JobDefinitionError: no group is named, a time is not positive, or the strategy makes no watermarks.
         """
         drift_ms, interval_ms = to_millis(max_allowed_watermark_drift), to_millis(update_interval)
-        if not watermark_group or drift_ms < 0 or interval_ms <= 0:
+        if type(watermark_group) is not str or not watermark_group or drift_ms < 0 or interval_ms <= 0:
             raise JobDefinitionError(
                 f"watermarks cannot be aligned in the group {watermark_group!r} with a drift of {drift_ms} ms, "
                 f"updated every {interval_ms} ms",

@@ -74,6 +74,7 @@ class WindowSpec:
     allowed_lateness_ms: int = 0
     late_tag: str | None = None
     kind: ClassVar[str] = "Window"
+    needs_timestamps: ClassVar[bool] = True
 
     def user_functions(self) -> Sequence[Any]:
         return (self.key_selector, *self.contents.user_functions(), self.window_function)

@@ -61,6 +61,11 @@ class GeneralWindowSpec:
     late_tag: str | None = None
     kind: ClassVar[str] = "Window"
 
+    @property
+    def needs_timestamps(self) -> bool:
+        """Only windows in event time do."""
+        return self.assigner.is_event_time()
+
     def user_functions(self) -> Sequence[Any]:
         return (
             self.key_selector,

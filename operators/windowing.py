@@ -9,6 +9,7 @@ from enum import Enum
 from random import Random
 from typing import Any, Generic
 
+from ..core.arguments import check_instance
 from ..core.errors import JobDefinitionError
 from ..core.time import TimeLike, to_millis
 from .functions import RuntimeContext
@@ -103,6 +104,8 @@ class _TumblingWindows(WindowAssigner[Any, TimeWindow]):
     def __post_init__(self) -> None:
         _check_positive("size", self.size_ms)
         _check_offset(self.offset_ms, "size", self.size_ms)
+        stagger = self.window_stagger
+        check_instance("window_stagger", stagger, WindowStagger, fix="give for example WindowStagger.NATURAL")
 
     def window_at(self, time: int, context: WindowAssigner.WindowAssignerContext) -> list[TimeWindow]:
         """The one window that holds this moment."""
@@ -267,7 +270,7 @@ class SlidingProcessingTimeWindows(_SlidingWindows):
 
 
 def _check_positive(what: str, value_ms: int) -> None:
-    if value_ms <= 0:
+    if type(value_ms) is not int or value_ms <= 0:
         raise JobDefinitionError(
             f"the {what} of a window must be positive, not {value_ms} ms",
             fix="give for example Duration.of_seconds(10)",
@@ -275,7 +278,7 @@ def _check_positive(what: str, value_ms: int) -> None:
 
 
 def _check_offset(offset_ms: int, bound: str, bound_ms: int) -> None:
-    if abs(offset_ms) >= bound_ms:
+    if type(offset_ms) is not int or abs(offset_ms) >= bound_ms:
         raise JobDefinitionError(
             f"the offset of a window must be smaller than its {bound} ({bound_ms} ms), not {offset_ms} ms",
             fix=f"give an offset between {1 - bound_ms} and {bound_ms - 1} ms",

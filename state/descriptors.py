@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
+from ..core.arguments import binding_problem
+from ..core.call_site import user_line
 from ..core.errors import StateError
 from ..core.types import TypeInformation, Types, as_type
 from .ttl_config import StateTtlConfig
@@ -58,7 +60,9 @@ class StateDescriptor:
     def __init__(self, name: str, type_info: TypeInformation[Any]) -> None:
         if type(name) is not str or not name:
             what = f"a state needs a name, and {name!r} is none"
-            raise StateError(what, fix="write for example ValueStateDescriptor('total', int)")
+            raise StateError(
+                what, where=user_line(), fix="write for example ValueStateDescriptor('total', int)"
+            )
         self.name = name
         self.type_info = type_info
         self.ttl_config: StateTtlConfig | None = None
@@ -75,7 +79,9 @@ class StateDescriptor:
         given: object = ttl_config
         if not isinstance(given, StateTtlConfig):
             what = f"the time-to-live of the state '{self.name}' is {ttl_config!r}"
-            raise StateError(what, fix="pass StateTtlConfig.new_builder(Time.hours(1)).build()")
+            raise StateError(
+                what, where=user_line(), fix="pass StateTtlConfig.new_builder(Time.hours(1)).build()"
+            )
         self.ttl_config = ttl_config
 
     def get_name(self) -> str:
@@ -129,9 +135,15 @@ class ReducingStateDescriptor(StateDescriptor, Generic[T]):
         self, name: str, reduce_function: Callable[[T, T], T] | Reducer[T], type_info: TypeHint[T] = None
     ) -> None:
         reduce = getattr(reduce_function, "reduce", reduce_function)
-        if not callable(reduce):
-            what = f"reducing state '{name}': {reduce_function!r} can neither be called nor has it a reduce method"
-            raise StateError(what, fix="pass a function of two values, or a ReduceFunction")
+        if (
+            isinstance(reduce_function, type)
+            or not callable(reduce)
+            or binding_problem(reduce, 2) is not None
+        ):
+            what = f"reducing state '{name}': {reduce_function!r} neither takes two values nor has it a method reduce that does"
+            raise StateError(
+                what, where=user_line(), fix="pass a function of two values, or a ReduceFunction"
+            )
         self.reduce: Callable[[T, T], T] = reduce
         self._reduce_function = reduce_function
         super().__init__(name, as_type(type_info))
@@ -154,16 +166,23 @@ class AggregatingStateDescriptor(StateDescriptor, Generic[IN, ACC, OUT]):
         self, name: str, agg_function: Aggregator[IN, ACC, OUT], state_type_info: TypeHint[ACC] = None
     ) -> None:
         missing = [
-            m
-            for m in ("create_accumulator", "add", "get_result")
-            if not callable(getattr(agg_function, m, None))
+            method
+            for method, arguments in (("create_accumulator", 0), ("add", 2), ("get_result", 1))
+            if not _has_method(agg_function, method, arguments)
         ]
         if missing:
-            what = f"aggregating state '{name}': {agg_function!r} lacks {', '.join(missing)}"
-            raise StateError(what, fix="pass an AggregateFunction")
+            what = f"aggregating state '{name}': {agg_function!r} lacks {', '.join(missing)}, or they take other arguments"
+            raise StateError(
+                what, where=user_line(), fix="pass an object of a class derived from AggregateFunction"
+            )
         self.agg_function = agg_function
         super().__init__(name, as_type(state_type_info))
 
     def get_agg_function(self) -> Aggregator[IN, ACC, OUT]:
         """The function, as it was given."""
         return self.agg_function
+
+
+def _has_method(function: object, name: str, arguments: int) -> bool:
+    method = getattr(function, name, None)
+    return not isinstance(function, type) and callable(method) and binding_problem(method, arguments) is None

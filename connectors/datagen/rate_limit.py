@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ...core.arguments import check_number
 from ...core.clock import Clock
-from ...core.errors import JobDefinitionError
 
 # A reader that was held up catches up at most this much, so that a pause is not followed by a flood.
 _BURST_MS = 1_000
@@ -29,11 +29,8 @@ class RateLimiterStrategy:
         Raises:
             JobDefinitionError: the rate is not positive.
         """
-        if not records_per_second > 0:
-            raise JobDefinitionError(
-                f"a source cannot generate {records_per_second} records per second",
-                fix="give a rate above 0, or RateLimiterStrategy.no_op() for no limit",
-            )
+        fix = "give a rate above 0, or RateLimiterStrategy.no_op() for no limit"
+        check_number("number of records per second", records_per_second, fix=fix)
         return RateLimiterStrategy(records_per_second)
 
     @staticmethod

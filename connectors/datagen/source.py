@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from ...core.errors import ConnectorError, JobDefinitionError
+from ...core.arguments import check_call, check_instance, check_int
+from ...core.errors import ConnectorError
 from ..base import (
     Boundedness,
     EndOfSource,
@@ -54,8 +55,9 @@ class DataGeneratorSource(Generic[T]):
         *,
         timestamps: Callable[[int], int] | None = None,
     ) -> None:
-        _check_callable(generator_function, "generator_function")
-        _check_callable(timestamps or int, "timestamps")
+        _check_function("generator_function", generator_function, 1)
+        if timestamps is not None:
+            _check_function("function of timestamps", timestamps, 1)
         batches = partial(_call_for_each, generator_function)
         batch_timestamps = None if timestamps is None else partial(_call_for_each, timestamps)
         self._set_up(batches, batch_timestamps, count, rate_limiter_strategy, type_info)
@@ -79,8 +81,9 @@ class DataGeneratorSource(Generic[T]):
 
         >>> source = DataGeneratorSource.from_batches(lambda start, stop: list(range(start, stop)), 1_000)
         """
-        _check_callable(generator_function, "generator_function")
-        _check_callable(timestamps or int, "timestamps")
+        _check_function("generator_function", generator_function, 2)
+        if timestamps is not None:
+            _check_function("function of timestamps", timestamps, 2)
         source = cls.__new__(cls)
         source._set_up(generator_function, timestamps, count, rate_limiter_strategy, type_info)
         return source
@@ -93,15 +96,20 @@ class DataGeneratorSource(Generic[T]):
         rate_limiter_strategy: RateLimiterStrategy | None,
         type_info: Any,
     ) -> None:
-        if count < 0:
-            raise JobDefinitionError(
-                f"a source cannot generate {count} records", fix="give a count of 0 or more"
-            )
+        check_int("number of records to generate", count, least=0, fix="give a count of 0 or more")
+        if rate_limiter_strategy is not None:
+            fix = "give for example RateLimiterStrategy.per_second(100)"
+            check_instance("rate limit", rate_limiter_strategy, RateLimiterStrategy, fix=fix)
         self._batches = batches
         self._timestamps = timestamps
         self._count = count
         self._rate_limiter_strategy = rate_limiter_strategy or RateLimiterStrategy.no_op()
         self.type_info = type_info
+
+    @property
+    def gives_timestamps(self) -> bool:
+        """See `TellsTimestamps`."""
+        return self._timestamps is not None
 
     @property
     def boundedness(self) -> Boundedness:
@@ -145,7 +153,17 @@ class NumberSequenceSource(DataGeneratorSource[int]):
     """
 
     def __init__(self, start: int, end: int) -> None:
-        self._set_up(partial(_numbers, start), None, max(0, end - start + 1), None, None)
+        check_int(
+            "first number of a sequence", start, least=-(2**63), most=2**63 - 1, fix="give for example 1"
+        )
+        check_int(
+            "last number of a sequence",
+            end,
+            least=start,
+            most=2**63 - 1,
+            fix="give the first number or a greater one",
+        )
+        self._set_up(partial(_numbers, start), None, end - start + 1, None, None)
 
 
 class DataGeneratorReader(Generic[T]):
@@ -244,11 +262,9 @@ def _numbers(first: int, start: int, stop: int) -> list[int]:
     return list(range(first + start, first + stop))
 
 
-def _check_callable(function: object, name: str) -> None:
-    if not callable(function):
-        raise JobDefinitionError(
-            f"{name} is a {type(function).__name__}, not a function", fix="give a function of the index"
-        )
+def _check_function(name: str, function: object, arguments: int) -> None:
+    wanted = "the index of a record" if arguments == 1 else "the first index and the one after the last"
+    check_call(name, function, arguments, fix=f"give a function of {wanted}")
 
 
 def _check_length(batch: SourceBatch[Any], start: int, stop: int) -> None:

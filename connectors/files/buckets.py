@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from ...core.arguments import check_call, check_text
 from ...core.errors import JobDefinitionError
 
 
@@ -82,6 +83,9 @@ class DateTimeBucketAssigner:
     """
 
     def __init__(self, format_str: str, timezone_id: str | None) -> None:
+        check_text("format of a bucket", format_str, fix="give for example 'yyyy-MM-dd--HH'")
+        if timezone_id is not None:
+            check_text("time zone", timezone_id, fix="give for example 'Europe/Berlin'")
         self._format = _translate_pattern(format_str)
         self._timezone_id = timezone_id
         self._zone = _find_zone(timezone_id)
@@ -117,6 +121,7 @@ def as_bucket_assigner(
     if isinstance(assigner, BatchBucketAssigner) or hasattr(assigner, "get_bucket_id"):
         return assigner
     if callable(assigner):
+        check_call("bucket assigner", assigner, 2, fix="pass a function of a record and a BucketContext")
         return FunctionBucketAssigner(assigner)
     raise JobDefinitionError(
         f"{assigner!r} cannot assign buckets",

@@ -6,6 +6,7 @@ import codecs
 from dataclasses import dataclass
 from typing import Final
 
+from ...core.arguments import check_text
 from ...core.errors import JobDefinitionError
 
 # What a byte means depends on all bytes before it, so no part of a file can be read alone.
@@ -70,6 +71,7 @@ def find_charset(name: str) -> str:
     Raises:
         JobDefinitionError: it is unknown, or lines cannot be found in it without reading all bytes before them.
     """
+    check_text("name of a charset", name, fix="give for example 'UTF-8'")
     try:
         canonical = codecs.lookup(name).name
         "\n".encode(canonical)

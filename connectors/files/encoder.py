@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
+from ...core.arguments import check_call, check_text
 from ...core.errors import JobDefinitionError
 
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -39,6 +40,7 @@ class SimpleStringEncoder:
     """
 
     def __init__(self, charset_name: str = "UTF-8") -> None:
+        check_text("name of a charset", charset_name, fix="give for example 'UTF-8'")
         try:
             marked = bool("".encode(charset_name))
         except LookupError as error:
@@ -84,6 +86,7 @@ def as_encoder(encoder: BatchEncoder[T] | Callable[[T], str | bytes]) -> BatchEn
     if hasattr(encoder, "encode_batch"):
         return encoder
     if callable(encoder):
+        check_call("encoder", encoder, 1, fix="pass a function from a record to str (a line) or bytes")
         return FunctionEncoder(encoder)
     raise JobDefinitionError(
         f"{encoder!r} cannot encode records",

@@ -6,9 +6,10 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from ...core.arguments import check_text
 from ...core.errors import ConnectorError, JobDefinitionError
 
 # Somebody may make room, or the disk or server may come back; the rest (no permission, no folder) stays as it is.
@@ -33,9 +34,11 @@ def local_path(path: str | os.PathLike[str]) -> str:
     '/data/in'
 
     Raises:
-        JobDefinitionError: another file system is meant.
+        JobDefinitionError: it is no path, or another file system is meant.
     """
-    text = os.fspath(path)
+    given: Any = path  # the annotation is not checked at run time
+    text = os.fspath(given) if isinstance(given, os.PathLike) else given
+    check_text("path", text, fix="give the path of a file or folder")
     scheme = urlsplit(text).scheme if "://" in text or text.startswith("file:") else ""
     if scheme not in {"", "file"}:
         raise JobDefinitionError(

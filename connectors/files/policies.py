@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...core.arguments import check_int, check_text
 from ...core.errors import JobDefinitionError
 
 
@@ -36,10 +37,7 @@ class RollingPolicy:
             "inactivity_interval": inactivity_interval,
         }
         for name, limit in limits.items():
-            if limit <= 0:
-                raise JobDefinitionError(
-                    f"{name} is {limit}", where="default_rolling_policy", fix="give a positive number"
-                )
+            check_int(f"{name} of a rolling policy", limit, least=1, fix="give a positive number")
         return RollingPolicy(part_size, rollover_interval, inactivity_interval)
 
     @staticmethod
@@ -71,6 +69,8 @@ class OutputFileConfig:
     part_suffix: str = ""
 
     def __post_init__(self) -> None:
+        check_text("prefix of part files", self.part_prefix, empty=True, fix="give for example 'part'")
+        check_text("suffix of part files", self.part_suffix, empty=True, fix="give for example '.csv'")
         hides = not self.part_prefix or self.part_prefix[0] in "._"
         if hides or "/" in self.part_prefix + self.part_suffix:
             raise JobDefinitionError(

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any, Generic, NoReturn, TypeVar
 
+from ...core.arguments import check_instance, check_int
 from ...core.errors import JobDefinitionError
 from ..base import SinkWriter, SinkWriterContext
 from .buckets import AnyBucketAssigner, BucketAssigner, BucketContext, as_bucket_assigner
@@ -106,6 +107,8 @@ class FileSink(Generic[T]):
 
         def with_rolling_policy(self, rolling_policy: RollingPolicy) -> FileSink.RowFormatBuilder[R]:
             """When part files end between checkpoints."""
+            fix = "give for example RollingPolicy.default_rolling_policy()"
+            check_instance("rolling policy", rolling_policy, RollingPolicy, fix=fix)
             self._rolling_policy = rolling_policy
             return self
 
@@ -113,11 +116,16 @@ class FileSink(Generic[T]):
             self, output_file_config: OutputFileConfig
         ) -> FileSink.RowFormatBuilder[R]:
             """What part files are called."""
+            fix = "give for example OutputFileConfig.builder().with_part_suffix('.csv').build()"
+            check_instance("output file configuration", output_file_config, OutputFileConfig, fix=fix)
             self._output_file_config = output_file_config
             return self
 
         def with_bucket_check_interval(self, interval: int) -> FileSink.RowFormatBuilder[R]:
             """No effect here: parts are checked at every batch of records, and end at every checkpoint anyway."""
+            check_int(
+                "interval of bucket checks", interval, least=1, fix="give milliseconds, or leave it out"
+            )
             return self
 
         def enable_compact(self, strategy: object, compactor: object) -> NoReturn:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic, NoReturn, TypeVar, cast
 
+from ...core.arguments import check_instance, check_int
 from ...core.errors import JobDefinitionError
 from ...core.time import TimeLike, to_millis
 from ...core.types import Types
@@ -129,6 +130,11 @@ class FileSource(Generic[T]):
         )
 
     @property
+    def gives_timestamps(self) -> bool:
+        """See `TellsTimestamps`."""
+        return False
+
+    @property
     def boundedness(self) -> Boundedness:
         """Bounded, unless it looks for new files."""
         return (
@@ -200,11 +206,15 @@ class FileSourceBuilder(Generic[T]):
 
     def set_file_enumerator(self, file_enumerator: FileEnumeratorProvider) -> FileSourceBuilder[T]:
         """Whether files are cut into splits; they are by default."""
+        fix = "give for example FileEnumeratorProvider.default_splittable_file_enumerator()"
+        check_instance("file enumerator", file_enumerator, FileEnumeratorProvider, fix=fix)
         self._splittable = file_enumerator.splittable
         return self
 
     def set_split_assigner(self, split_assigner: FileSplitAssignerProvider) -> FileSourceBuilder[T]:
         """Which reader gets which split: here all files are equally far from all workers."""
+        fix = "give for example FileSplitAssignerProvider.locality_aware_split_assigner()"
+        check_instance("split assigner", split_assigner, FileSplitAssignerProvider, fix=fix)
         return self
 
     def set_split_bytes(self, split_bytes: int) -> FileSourceBuilder[T]:
@@ -213,10 +223,7 @@ class FileSourceBuilder(Generic[T]):
         Raises:
             JobDefinitionError: it is not positive.
         """
-        if split_bytes <= 0:
-            raise JobDefinitionError(
-                f"splits cannot have {split_bytes} bytes", where="FileSource", fix="give a positive size"
-            )
+        check_int("number of bytes of a split", split_bytes, least=1, fix="give for example 16 * 1024 * 1024")
         self._split_bytes = split_bytes
         return self
 

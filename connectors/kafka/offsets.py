@@ -5,10 +5,11 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
+from ...core.arguments import check_instance, check_int
 from ...core.errors import ConnectorError
-from .partitions import KafkaOffsetResetStrategy, KafkaTopicPartition
+from .partitions import KafkaOffsetResetStrategy, KafkaTopicPartition, checked_partition
 
 
 class OffsetsKind(enum.Enum):
@@ -52,11 +53,13 @@ class KafkaOffsetsInitializer:
         offset_reset_strategy: KafkaOffsetResetStrategy = KafkaOffsetResetStrategy.NONE,
     ) -> KafkaOffsetsInitializer:
         """What the consumer group committed; where it did not, `offset_reset_strategy` (NONE: an error)."""
+        _check_reset(offset_reset_strategy)
         return KafkaOffsetsInitializer(OffsetsKind.COMMITTED, reset=offset_reset_strategy)
 
     @staticmethod
     def timestamp(timestamp: int) -> KafkaOffsetsInitializer:
         """The first record with at least this Kafka timestamp (ms since the epoch); the end if there is none."""
+        check_int("timestamp of an offset", timestamp, least=0, fix="give milliseconds since the epoch")
         return KafkaOffsetsInitializer(OffsetsKind.TIMESTAMP, timestamp_ms=timestamp)
 
     @staticmethod
@@ -65,7 +68,12 @@ class KafkaOffsetsInitializer:
         offset_reset_strategy: KafkaOffsetResetStrategy = KafkaOffsetResetStrategy.EARLIEST,
     ) -> KafkaOffsetsInitializer:
         """These offsets; for other partitions the group's committed ones, then `offset_reset_strategy`."""
-        explicit = {KafkaTopicPartition(*partition): int(offset) for partition, offset in offsets.items()}
+        _check_reset(offset_reset_strategy)
+        fix = "give for example {KafkaTopicPartition('orders', 0): 42}"
+        check_instance("offsets", offsets, Mapping, fix=fix)
+        explicit = {checked_partition(partition): offset for partition, offset in offsets.items()}
+        for partition, offset in explicit.items():
+            check_int(f"offset of {partition}", offset, least=0, fix=fix)
         return KafkaOffsetsInitializer(OffsetsKind.EXPLICIT, explicit=explicit, reset=offset_reset_strategy)
 
     def describe(self) -> str:
@@ -75,6 +83,11 @@ class KafkaOffsetsInitializer:
         if self.kind is OffsetsKind.TIMESTAMP:
             return f"timestamp {self.timestamp_ms} ms"
         return f"{self.kind.value} offsets"
+
+
+def _check_reset(strategy: Any) -> None:
+    fix = "give for example KafkaOffsetResetStrategy.EARLIEST"
+    check_instance("offset reset strategy", strategy, KafkaOffsetResetStrategy, fix=fix)
 
 
 class OffsetLookup(Protocol):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
+
+from ...core.arguments import check_int, check_text
+from ...core.errors import JobDefinitionError
 
 
 class KafkaTopicPartition(NamedTuple):
@@ -20,6 +23,21 @@ class KafkaTopicPartition(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.topic}[{self.partition}]"
+
+
+def checked_partition(given: Any) -> KafkaTopicPartition:
+    """The partition that is given as one, or as a pair.
+
+    Raises:
+        JobDefinitionError: it is none.
+    """
+    fix = "give for example KafkaTopicPartition('orders', 0)"
+    if not isinstance(given, tuple) or len(given) != len(KafkaTopicPartition._fields):
+        raise JobDefinitionError(f"{given!r} is no partition of a topic", fix=fix)
+    topic, partition = given
+    check_text("topic of a partition", topic, fix=fix)
+    check_int("number of a partition", partition, least=0, fix=fix)
+    return KafkaTopicPartition(topic, partition)
 
 
 class KafkaRecord(msgspec.Struct, frozen=True, gc=False):

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from ...core.arguments import check_instance, check_text
 from ...core.errors import ConfigurationError
 
 BOOTSTRAP_TIMEOUT_MS: Final = "bootstrap.timeout.ms"
@@ -52,6 +53,32 @@ def parse_ms(properties: Mapping[str, Any], name: str, default: int) -> int:
             f"the Kafka property {name} is {value!r}, not a number of milliseconds",
             fix=f"for example {name}={default}",
         ) from None
+
+
+def checked_property(key: Any, value: Any) -> dict[str, Any]:
+    """The property, to be added to others.
+
+    Raises:
+        JobDefinitionError: its name is no string, or its value neither text, number, truth value nor function.
+    """
+    check_text("name of a Kafka property", key, fix="give for example 'fetch.min.bytes'")
+    if not callable(value):  # librdkafka takes callbacks
+        check_instance(
+            f"value of the Kafka property {key}", value, (str, int, float), fix="give a text or a number"
+        )
+    return {key: value}
+
+
+def checked_properties(properties: Any) -> dict[str, Any]:
+    """A copy of several.
+
+    Raises:
+        JobDefinitionError: not a mapping, or as `checked_property`.
+    """
+    check_instance("Kafka properties", properties, Mapping, fix="give a dict of names and values")
+    for key, value in properties.items():
+        checked_property(key, value)
+    return dict(properties)
 
 
 def client_properties(properties: Mapping[str, Any], *, ours: frozenset[str]) -> dict[str, Any]:

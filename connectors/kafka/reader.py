@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import operator
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,16 +47,25 @@ class ReaderSettings:
 
 
 class _Partition:
-    """A split being read: `position` is that of the next record to return."""
+    """A split being read.
 
-    __slots__ = ("partition", "position", "split", "stop", "topic")
+    Attributes:
+        position: offset of the next record to return.
+        next: offset of the next record to take from librdkafka.
+        paused: no record is taken or returned.
+        held: what was taken before it was paused, and not returned.
+    """
+
+    __slots__ = ("held", "next", "partition", "paused", "position", "split", "stop", "topic")
 
     def __init__(self, split: KafkaPartitionSplit) -> None:
         self.split = split
         self.topic = split.topic
         self.partition = split.partition
-        self.position = split.offset
+        self.position = self.next = split.offset
         self.stop = split.stopping_offset
+        self.paused = False
+        self.held: list[list[Any]] = []
 
     @property
     def key(self) -> tuple[str, int]:
@@ -102,8 +111,6 @@ class KafkaSourceReader:
 
     def add_splits(self, splits: Sequence[KafkaPartitionSplit]) -> None:
         """Read these too, each from its position on."""
-        from confluent_kafka import TopicPartition
-
         added = [_Partition(split) for split in splits]
         for partition in added:
             self._reading[partition.key] = partition
@@ -112,9 +119,7 @@ class KafkaSourceReader:
         # One that starts at its end is never given to librdkafka: it has nothing to say about it.
         empty = [p for p in added if p.stop is not None and p.position >= p.stop]
         self._finished.extend(empty)
-        self._consumer.incremental_assign(
-            [TopicPartition(p.topic, p.partition, p.position) for p in added if p not in empty]
-        )
+        self._assign([p for p in added if p not in empty])
 
     def notify_no_more_splits(self) -> None:
         """Once all splits are finished, the source is."""
@@ -129,18 +134,45 @@ class KafkaSourceReader:
         """
         if self._ready:
             return self._next_batch(max_records)
-        if self._finished:
-            return self._finish(self._finished.popleft())
+        if (finished := self._next_finished()) is not None:
+            return self._finish(finished)
         if not self._reading:
             return EndOfSource() if self._no_more else _NOTHING
         self._take(max_records if len(self._reading) == 1 else max_records * _PREFETCH)
         if self._ready:
             return self._next_batch(max_records)
-        if self._finished:
-            return self._finish(self._finished.popleft())
+        if (finished := self._next_finished()) is not None:
+            return self._finish(finished)
         if self._refusal is not None:
             raise self._refusal
         return _NOTHING
+
+    def pause_or_resume_splits(
+        self, splits_to_pause: Collection[str], splits_to_resume: Collection[str]
+    ) -> None:
+        """Let partitions go for a while, and take them again from where they were.
+
+        Not by librdkafka's own pausing: what it had fetched would stay in its memory, and where it goes on from is its secret.
+        """
+        by_id = {partition.split.split_id: partition for partition in self._reading.values()}
+        for split_id in splits_to_pause:
+            self._pause(by_id[split_id])
+        for split_id in splits_to_resume:
+            self._resume(by_id[split_id])
+
+    def _pause(self, partition: _Partition) -> None:
+        partition.paused = True
+        partition.held += [messages for owner, messages in self._ready if owner is partition]
+        self._ready = deque(entry for entry in self._ready if entry[0] is not partition)
+        if partition not in self._finished:
+            self._unassign(partition)
+
+    def _resume(self, partition: _Partition) -> None:
+        partition.paused = False
+        self._ready.extend((partition, messages) for messages in partition.held)
+        partition.held = []
+        if partition not in self._finished:
+            self._assign([partition])
 
     def snapshot_state(self, checkpoint_id: int) -> list[KafkaPartitionSplit]:
         """The unfinished splits, each at the position after the last record returned."""
@@ -188,7 +220,7 @@ class KafkaSourceReader:
         for key, group in self._by_partition(records).items():
             partition = self._reading.get(key)
             # Messages of a partition that was let go may still have been in the queue.
-            if partition is not None:
+            if partition is not None and not partition.paused:
                 self._accept(partition, group)
         if len(records) != len(messages):
             for message in messages:
@@ -210,6 +242,11 @@ class KafkaSourceReader:
 
     def _accept(self, partition: _Partition, messages: list[Any]) -> None:
         stop = partition.stop
+        if messages[0].offset() < partition.next:  # left in the queue from before it was paused
+            messages = [message for message in messages if message.offset() >= partition.next]
+            if not messages:
+                return
+        partition.next = messages[-1].offset() + 1
         if stop is not None and messages[-1].offset() + 1 >= stop:
             messages = [message for message in messages if message.offset() < stop]
             self._let_go(partition)
@@ -235,12 +272,27 @@ class KafkaSourceReader:
 
     def _let_go(self, partition: _Partition) -> None:
         """Read no further; the split is finished once the records taken so far are returned."""
-        if partition in self._finished:
+        if partition in self._finished or partition.paused:
             return
+        self._unassign(partition)
+        self._finished.append(partition)
+
+    def _next_finished(self) -> _Partition | None:
+        """One that has no record left to return, taken out of the list."""
+        found = next((partition for partition in self._finished if not partition.held), None)
+        if found is not None:
+            self._finished.remove(found)
+        return found
+
+    def _assign(self, partitions: Sequence[_Partition]) -> None:
+        from confluent_kafka import TopicPartition
+
+        self._consumer.incremental_assign([TopicPartition(p.topic, p.partition, p.next) for p in partitions])
+
+    def _unassign(self, partition: _Partition) -> None:
         from confluent_kafka import TopicPartition
 
         self._consumer.incremental_unassign([TopicPartition(partition.topic, partition.partition)])
-        self._finished.append(partition)
 
     def _finish(self, partition: _Partition) -> SplitFinished:
         del self._reading[partition.key]

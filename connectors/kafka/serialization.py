@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
+from ...core.arguments import check_call, check_text
 from ...core.errors import JobDefinitionError, RecordSerializationError
 from ..schemas import Serializer, serializer_of
 
@@ -97,11 +98,13 @@ class KafkaRecordSerializationSchemaBuilder:
 
     def set_topic(self, topic: str) -> KafkaRecordSerializationSchemaBuilder:
         """All records go to `topic`."""
+        check_text("topic", topic, fix="give the name of a topic")
         self._fields["topic"] = topic
         return self
 
     def set_topic_selector(self, topic_selector: Any) -> KafkaRecordSerializationSchemaBuilder:
         """Each record goes to the topic that `topic_selector` gives: a function, or an object with `apply(record)`."""
+        _selector_of(topic_selector)
         self._fields["topic_selector"] = topic_selector
         return self
 
@@ -109,6 +112,7 @@ class KafkaRecordSerializationSchemaBuilder:
         self, key_serialization_schema: Serializer[Any]
     ) -> KafkaRecordSerializationSchemaBuilder:
         """The key of a record, which also decides its partition. Records have no key otherwise."""
+        serializer_of(key_serialization_schema, used_as="key serialization schema")
         self._fields["key"] = key_serialization_schema
         return self
 
@@ -116,6 +120,7 @@ class KafkaRecordSerializationSchemaBuilder:
         self, value_serialization_schema: Serializer[Any]
     ) -> KafkaRecordSerializationSchemaBuilder:
         """The value of a record."""
+        serializer_of(value_serialization_schema, used_as="value serialization schema")
         self._fields["value"] = value_serialization_schema
         return self
 
@@ -131,6 +136,7 @@ def _selector_of(selector: Any) -> Callable[[Any], str]:
             f"the topic selector is {selector!r}, which is no function",
             fix="pass a function from the record to its topic",
         )
+    check_call("topic selector", apply, 1, fix="pass a function from the record to its topic")
     checked: Callable[[Any], str] = apply
     return checked
 

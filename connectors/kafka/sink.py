@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Generic, Self, TypeVar, cast
 
+from ...core.arguments import check_instance, check_text
 from ...core.errors import ConfigurationError, JobDefinitionError
 from ..base import SinkWriterContext
 from .committable import KafkaCommittable, decode_committable, encode_committable
@@ -14,6 +15,8 @@ from .properties import (
     BOOTSTRAP_TIMEOUT_MS,
     CONNECT_QUICKLY,
     DEFAULT_BOOTSTRAP_TIMEOUT_MS,
+    checked_properties,
+    checked_property,
     client_properties,
     parse_ms,
 )
@@ -162,6 +165,9 @@ class KafkaSinkBuilder:
 
     def set_bootstrap_servers(self, bootstrap_servers: str) -> KafkaSinkBuilder:
         """`host:port`, several separated by commas."""
+        check_text(
+            "bootstrap servers", bootstrap_servers, fix="give 'host:port', several separated by commas"
+        )
         self._servers = bootstrap_servers
         return self
 
@@ -169,27 +175,34 @@ class KafkaSinkBuilder:
         self, record_serializer: KafkaRecordSerializationSchema[Any]
     ) -> KafkaSinkBuilder:
         """How records become topic, key and value."""
+        fix = "make one with KafkaRecordSerializationSchema.builder()...build()"
+        check_instance("record serializer", record_serializer, KafkaRecordSerializationSchema, fix=fix)
         self._serializer = record_serializer
         return self
 
     def set_delivery_guarantee(self, delivery_guarantee: DeliveryGuarantee) -> KafkaSinkBuilder:
         """NONE, as in Flink, unless set."""
+        fix = "give for example DeliveryGuarantee.EXACTLY_ONCE"
+        check_instance("delivery guarantee", delivery_guarantee, DeliveryGuarantee, fix=fix)
         self._guarantee = delivery_guarantee
         return self
 
     def set_transactional_id_prefix(self, transactional_id_prefix: str) -> KafkaSinkBuilder:
         """Required for EXACTLY_ONCE: unique among all sinks that write to the cluster at the same time."""
+        check_text(
+            "transactional id prefix", transactional_id_prefix, fix="give for example 'my-application'"
+        )
         self._prefix = transactional_id_prefix
         return self
 
     def set_property(self, key: str, value: Any) -> KafkaSinkBuilder:
         """A property of the Kafka client, in librdkafka's names."""
-        self._properties[key] = value
+        self._properties.update(checked_property(key, value))
         return self
 
     def set_properties(self, properties: Mapping[str, Any]) -> KafkaSinkBuilder:
         """Several properties."""
-        self._properties.update(properties)
+        self._properties.update(checked_properties(properties))
         return self
 
     def build(self) -> KafkaSink[Any]:

@@ -6,17 +6,20 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, TypeVar, cast
 
+from ...core.arguments import check_call, check_instance, check_text, checked_list
 from ...core.errors import ConfigurationError, JobDefinitionError
 from ..base import Boundedness, SourceReader, SourceReaderContext, SplitEnumeratorContext
 from ..schemas import Deserializer, deserializer_of
 from .discovery import KafkaCluster, Subscription
 from .enumerator import EnumeratorSettings, KafkaSourceEnumerator
 from .offsets import KafkaOffsetsInitializer, OffsetsKind
-from .partitions import KafkaRecord, KafkaTopicPartition
+from .partitions import KafkaRecord, KafkaTopicPartition, checked_partition
 from .properties import (
     BOOTSTRAP_TIMEOUT_MS,
     CONNECT_QUICKLY,
     DEFAULT_BOOTSTRAP_TIMEOUT_MS,
+    checked_properties,
+    checked_property,
     client_properties,
     is_true,
     parse_ms,
@@ -182,39 +185,54 @@ class KafkaSourceBuilder(Generic[T]):
 
     def set_bootstrap_servers(self, bootstrap_servers: str) -> KafkaSourceBuilder[T]:
         """`host:port`, several separated by commas."""
+        check_text(
+            "bootstrap servers", bootstrap_servers, fix="give 'host:port', several separated by commas"
+        )
         self._servers = bootstrap_servers
         return self
 
     def set_topics(self, *topics: str) -> KafkaSourceBuilder[T]:
         """All partitions of these topics, which must exist."""
+        if not topics:
+            raise JobDefinitionError("set_topics() was given no topic", fix="give one or more names")
+        for topic in topics:
+            check_text(
+                "name of a topic", topic, fix="give names one by one: set_topics('orders', 'payments')"
+            )
         self._subscriptions["set_topics"] = Subscription(topics=topics)
         return self
 
     def set_topic_pattern(self, topic_pattern: str) -> KafkaSourceBuilder[T]:
         """All partitions of the topics whose whole name matches this regular expression, also of later ones."""
         pattern = getattr(topic_pattern, "pattern", topic_pattern)
+        check_text("pattern of topics", pattern, fix="give a regular expression such as 'orders-.*'")
         try:
             re.compile(pattern)
         except re.error as error:
-            raise ConfigurationError(
-                f"{pattern!r} is no regular expression: {error}", where="set_topic_pattern"
+            raise JobDefinitionError(
+                f"{pattern!r} is no regular expression: {error}", fix="give one such as 'orders-.*'"
             ) from error
         self._subscriptions["set_topic_pattern"] = Subscription(pattern=pattern)
         return self
 
     def set_partitions(self, partitions: Iterable[KafkaTopicPartition]) -> KafkaSourceBuilder[T]:
         """These partitions, which must exist."""
-        wanted = tuple(sorted({KafkaTopicPartition(*partition) for partition in partitions}))
+        given = checked_list("partitions", partitions, fix="give a list of KafkaTopicPartition('topic', 0)")
+        if not given:
+            raise JobDefinitionError("set_partitions() was given no partition", fix="give one or more")
+        wanted = tuple(sorted({checked_partition(partition) for partition in given}))
         self._subscriptions["set_partitions"] = Subscription(partitions=wanted)
         return self
 
     def set_group_id(self, group_id: str) -> KafkaSourceBuilder[T]:
         """The group whose offsets are committed for monitoring, or read by `committed_offsets`."""
+        check_text("group id", group_id, fix="give for example 'my-application'")
         self._fields["group_id"] = group_id
         return self
 
     def set_client_id_prefix(self, prefix: str) -> KafkaSourceBuilder[T]:
         """Readers call themselves `{prefix}-{subtask}` towards the brokers."""
+        check_text("prefix of client ids", prefix, fix="give for example 'my-application'")
         self._properties["client.id.prefix"] = prefix
         return self
 
@@ -222,41 +240,46 @@ class KafkaSourceBuilder(Generic[T]):
         self, starting_offsets_initializer: KafkaOffsetsInitializer
     ) -> KafkaSourceBuilder[T]:
         """Where to start when there is no checkpoint: earliest unless set."""
+        _check_offsets(starting_offsets_initializer)
         self._fields["starting_offsets"] = starting_offsets_initializer
         return self
 
     def set_bounded(self, stopping_offsets_initializer: KafkaOffsetsInitializer) -> KafkaSourceBuilder[T]:
         """Stop before these offsets; the source is bounded."""
+        _check_offsets(stopping_offsets_initializer)
         self._fields["stopping_offsets"] = stopping_offsets_initializer
         self._fields["boundedness"] = Boundedness.BOUNDED
         return self
 
     def set_unbounded(self, stopping_offsets_initializer: KafkaOffsetsInitializer) -> KafkaSourceBuilder[T]:
         """Stop before these offsets, but count as unbounded (streaming mode)."""
+        _check_offsets(stopping_offsets_initializer)
         self._fields["stopping_offsets"] = stopping_offsets_initializer
         self._fields["boundedness"] = Boundedness.CONTINUOUS_UNBOUNDED
         return self
 
     def set_value_only_deserializer(self, deserialization_schema: Deserializer[R]) -> KafkaSourceBuilder[R]:
         """Records from values: a schema, or a function from bytes (None for a tombstone); None drops the record."""
+        deserializer_of(deserialization_schema, used_as="value deserializer")
         self._fields["value_deserializer"] = deserialization_schema
         self._fields.pop("deserializer", None)
         return cast("KafkaSourceBuilder[R]", self)  # the same object builds a source of other records now
 
     def set_deserializer(self, deserializer: Callable[[KafkaRecord], R | None]) -> KafkaSourceBuilder[R]:
         """Records from whole `KafkaRecord`s, by a function (or an object with `deserialize`); None drops the record."""
+        _record_function_of(deserializer)
         self._fields["deserializer"] = deserializer
         self._fields.pop("value_deserializer", None)
         return cast("KafkaSourceBuilder[R]", self)  # as above
 
     def set_property(self, key: str, value: Any) -> KafkaSourceBuilder[T]:
         """A property of the Kafka client, in librdkafka's names, or one of our own."""
-        self._properties[key] = value
+        self._properties.update(checked_property(key, value))
         return self
 
     def set_properties(self, props: Mapping[str, Any]) -> KafkaSourceBuilder[T]:
         """Several properties."""
-        self._properties.update(props)
+        self._properties.update(checked_properties(props))
         return self
 
     def build(self) -> KafkaSource[T]:
@@ -282,6 +305,11 @@ class KafkaSourceBuilder(Generic[T]):
         return KafkaSource(
             bootstrap_servers=servers, subscription=subscription, properties=self._properties, **self._fields
         )
+
+
+def _check_offsets(initializer: Any) -> None:
+    fix = "give for example KafkaOffsetsInitializer.earliest()"
+    check_instance("offsets initializer", initializer, KafkaOffsetsInitializer, fix=fix)
 
 
 def _consumer_properties(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -316,5 +344,6 @@ def _record_function_of(function: Any) -> Callable[[KafkaRecord], Any]:
             f"the deserializer is {function!r}, which is no function",
             fix="pass a function from a KafkaRecord to a record, or an object with deserialize(record)",
         )
+    check_call("deserializer", found, 1, fix="pass a function from a KafkaRecord to a record")
     checked: Callable[[KafkaRecord], Any] = found
     return checked

@@ -8,14 +8,16 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
+from ..arguments import check_instance, check_text
 from ..errors import ConfigurationError
 from ..time import Duration, Time
 from .option import ConfigOption, Form, boolean, parse_duration_ms, write_duration, write_pairs
 from .options import LEGACY_KEYS, OPTIONS
 
 T = TypeVar("T")
+_SETTABLE: Final = (str, bytes, int, float, timedelta, Duration, Time, list, tuple, dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,9 @@ class Configuration:
         if isinstance(other, Configuration):
             self._entries.update(other._entries)
         elif other is not None:
-            source = _caller()
-            self._entries.update({key: Entry(value, source) for key, value in other.items()})
+            check_instance("content of a configuration", other, Mapping, fix="give a Configuration or a dict")
+            for key, value in other.items():
+                self._set(key, value, _caller())
 
     @classmethod
     def from_dict(cls, map: Mapping[str, str]) -> Configuration:  # noqa: A002 - PyFlink's name
@@ -142,6 +145,9 @@ class Configuration:
 
     def add_all(self, other: Configuration, prefix: str | None = None) -> Self:
         """Take over everything from another configuration, its keys with `prefix` before them."""
+        check_instance(
+            "other configuration", other, Configuration, fix="write Configuration(...) around a dict"
+        )
         for key, entry in other._entries.items():
             self._entries[f"{prefix or ''}{key}"] = entry
         return self
@@ -184,6 +190,13 @@ class Configuration:
             _parse(key, entry, option.form)
 
     def _set(self, key: str, value: Any, source: str) -> None:
+        check_text("key of a setting", key, fix="give for example 'parallelism.default'")
+        check_instance(
+            f"value of '{key}'",
+            value,
+            _SETTABLE,
+            fix="give a text, a number, a truth value or a length of time",
+        )
         self._entries[key] = Entry(value, source)
 
     def _get_as(self, key: str, default: T, form: Form[T]) -> T:

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
+from ..arguments import check_instance, check_text, checked_list
 from ..errors import JobDefinitionError
 from ..time import Instant
 from .basic import BasicTypeInfo, CharTypeInfo, EnumTypeInfo, floating, integer
@@ -144,6 +145,7 @@ class Types:
         Raises:
             JobDefinitionError: another element type.
         """
+        _check_type("PRIMITIVE_ARRAY", element_type)
         if element_type == _BYTE:
             return _BYTES
         return _array("PRIMITIVE_ARRAY", element_type, _PRIMITIVES)
@@ -160,12 +162,13 @@ class Types:
     @staticmethod
     def OBJECT_ARRAY(element_type: TypeInformation[T]) -> TypeInformation[list[T]]:
         """Lists of anything; an element may be None."""
+        _check_type("OBJECT_ARRAY", element_type)
         return CollectionTypeInfo("OBJECT_ARRAY", list, element_type, nullable=True)
 
     @staticmethod
     def TUPLE(field_types: Sequence[TypeInformation[Any]]) -> TypeInformation[tuple[Any, ...]]:
         """Tuples with a type for each field."""
-        return TupleTypeInfo(tuple(field_types))
+        return TupleTypeInfo(_checked_types("TUPLE", field_types))
 
     @staticmethod
     def ENUM(enum_class: type[E]) -> TypeInformation[E]:
@@ -183,6 +186,7 @@ class Types:
     @staticmethod
     def LIST(element_type_info: TypeInformation[T]) -> TypeInformation[list[T]]:
         """Lists with one type for all elements."""
+        _check_type("LIST", element_type_info)
         return CollectionTypeInfo("LIST", list, element_type_info)
 
     @staticmethod
@@ -190,12 +194,14 @@ class Types:
         key_type_info: TypeInformation[K], value_type_info: TypeInformation[T]
     ) -> TypeInformation[dict[K, T]]:
         """Dicts with one type for all keys and one for all values."""
+        _check_type("MAP", key_type_info)
+        _check_type("MAP", value_type_info)
         return MapTypeInfo(key_type_info, value_type_info)
 
     @staticmethod
     def ROW(field_types: Sequence[TypeInformation[Any]]) -> RowTypeInfo:
         """`Row`s with a type for each field; a field may be None."""
-        return RowTypeInfo(tuple(field_types))
+        return RowTypeInfo(_checked_types("ROW", field_types))
 
     @staticmethod
     def ROW_NAMED(field_names: Sequence[str], field_types: Sequence[TypeInformation[Any]]) -> RowTypeInfo:
@@ -204,17 +210,36 @@ class Types:
         Raises:
             JobDefinitionError: not one name for each type.
         """
-        if len(field_names) != len(field_types):
+        names = checked_list("field names of ROW_NAMED", field_names, fix="give a list of strings")
+        types = _checked_types("ROW_NAMED", field_types)
+        for name in names:
+            check_text("name of a field", name, fix="give a list of strings")
+        if len(names) != len(types):
             raise JobDefinitionError(
-                f"ROW_NAMED has {len(field_names)} field names and {len(field_types)} field types",
+                f"ROW_NAMED has {len(names)} field names and {len(types)} field types",
                 fix="give one name for each type",
             )
-        return RowTypeInfo(tuple(field_types), tuple(field_names))
+        if len(set(names)) < len(names):
+            raise JobDefinitionError(f"ROW_NAMED has a name twice: {', '.join(names)}", fix="rename one")
+        return RowTypeInfo(types, tuple(names))
 
     @staticmethod
     def GENERIC() -> TypeInformation[Any]:
         """Any plain data, kept exactly: what a stream has that declares nothing."""
         return GENERIC
+
+
+def _check_type(label: str, element: Any) -> None:
+    check_instance(f"element type of {label}", element, TypeInformation, fix="give for example Types.LONG()")
+
+
+def _checked_types(label: str, types: Any) -> tuple[TypeInformation[Any], ...]:
+    listed = checked_list(
+        f"field types of {label}", types, fix="give for example [Types.STRING(), Types.LONG()]"
+    )
+    for element in listed:
+        _check_type(label, element)
+    return tuple(listed)
 
 
 def _array(
@@ -224,6 +249,7 @@ def _array(
     *,
     nullable: bool = False,
 ) -> TypeInformation[Any]:
+    _check_type(label, element)
     if element not in allowed:
         raise JobDefinitionError(
             f"{label} cannot hold {element.name}",

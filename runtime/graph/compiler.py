@@ -10,6 +10,7 @@ from ...core.errors import JobDefinitionError
 from ...core.ids import VertexId
 from ...operators.base import KeyedSpec
 from ...state.key_groups import default_max_parallelism
+from .event_time import check_timestamps
 from .job_graph import ChainedOperator, JobEdge, JobGraph, JobVertex
 from .loops import connect_loops
 from .passes import (
@@ -28,6 +29,7 @@ from .stream_graph import ChainingStrategy, Forward, StreamEdge, StreamGraph, St
 
 PASSES: Final = (
     check_program,
+    check_timestamps,
     resolve_runtime_mode,
     assign_operator_ids,
     use_batch_forms,

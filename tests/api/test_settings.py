@@ -198,7 +198,7 @@ def test_a_group_is_described_in_one_way(env, numbers):
     other = SlotSharingGroup.builder("heavy").build()
     refused(lambda: numbers.map(str).slot_sharing_group(other), "'heavy' is described in two ways")
     refused(lambda: SlotSharingGroup.builder(""), "not empty")
-    refused(lambda: SlotSharingGroup.builder("g").set_cpu_cores(0), "cannot need 0")
+    refused(lambda: SlotSharingGroup.builder("g").set_cpu_cores(0), "must be a positive number, not 0")
 
 
 # ---- the execution configuration

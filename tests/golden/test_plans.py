@@ -13,6 +13,7 @@ from millstream import (
     TumblingEventTimeWindows,
     WatermarkStrategy,
 )
+from millstream.connectors.datagen import NumberSequenceSource
 from millstream.runtime.graph.compiler import run_passes, to_job_graph
 from millstream.runtime.graph.plan import explain_job
 from tests.golden.golden_files import check_golden
@@ -39,8 +40,12 @@ def word_count(env):
     ).print()
 
 
+def timed(strategy):
+    return strategy.with_timestamp_assigner(lambda number, _: number)
+
+
 def clickstream(env):
-    strategy = WatermarkStrategy.for_bounded_out_of_orderness(Duration.of_seconds(1))
+    strategy = timed(WatermarkStrategy.for_bounded_out_of_orderness(Duration.of_seconds(1)))
     late = OutputTag("late")
     clicks = env.from_sequence(1, 100).uid("clicks").assign_timestamps_and_watermarks(strategy)
     counted = (
@@ -69,7 +74,12 @@ def connected(env):
 
 
 def two_sources(env):
-    first, second = env.from_sequence(1, 10), env.from_sequence(11, 20).rebalance()
+    strategy = timed(WatermarkStrategy.for_monotonous_timestamps())
+    first, second = (
+        env.from_source(NumberSequenceSource(*ends), strategy, "Sequence Source", int)
+        for ends in ((1, 10), (11, 20))
+    )
+    second = second.rebalance()
     united = first.union(second).filter(bool).disable_chaining().name("united")
     united.broadcast().map(str).set_description("every number, everywhere").print()
     united.key_by(lambda n: n % 2, int).window(TumblingEventTimeWindows.of(100)).reduce(max).print()

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millstream.core.batch import WatermarkStatus
+from millstream.core.errors import JobDefinitionError
 from millstream.core.types import GENERIC, Types
 from millstream.operators.async_functions import AsyncFunction
 from millstream.operators.async_io import AsyncWaitSpec
@@ -228,7 +229,7 @@ def test_a_result_that_is_no_collection_is_refused(start, result) -> None:
 
     h = start(wrong)
     h.element(1)
-    with pytest.raises(TypeError):
+    with pytest.raises(JobDefinitionError, match="which is no list of results"):
         results_of(h, 1)
 
 

@@ -240,7 +240,7 @@ def test_a_state_needs_a_name(name: Any) -> None:
 
 
 def test_functions_that_cannot_work_are_refused_when_declared() -> None:
-    with pytest.raises(StateError, match="neither be called"):
+    with pytest.raises(StateError, match="neither takes two values"):
         ReducingStateDescriptor("r", 3)  # type: ignore[arg-type]
     with pytest.raises(StateError, match="lacks add, get_result"):
         AggregatingStateDescriptor("a", type("F", (), {"create_accumulator": lambda self: 0})())
