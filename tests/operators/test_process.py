@@ -355,3 +355,29 @@ def test_keyed_state_without_keys_is_refused_with_the_way_out() -> None:
     with pytest.raises(StateError) as refused:
         OperatorHarness(ProcessSpec(Asks()))
     assert "key_by" in (refused.value.fix or "")
+
+
+class Gathering(KeyedProcessFunction):
+    """Emits the very list it keeps in state, to the main output and to a side output, and goes on changing it."""
+
+    def open(self, runtime_context):
+        self.seen = runtime_context.get_state(ValueStateDescriptor("seen", Types.PICKLED_BYTE_ARRAY()))
+
+    def process_element(self, value, ctx):
+        seen = self.seen.value() or []
+        seen.append(value[1])
+        self.seen.update(seen)
+        ctx.output(OutputTag("side"), seen)
+        yield seen
+
+
+def test_results_do_not_change_with_the_state_they_came_from_however_records_are_batched(start) -> None:
+    h = start(KeyedProcessSpec(itemgetter(0), Types.STRING(), Gathering()))
+    h.batch([("a", 1), ("a", 2), ("b", 3)])
+    h.pause()
+    h.element(("a", 4))
+    for results in (h.results, h.side["side"]):
+        assert sorted(results) == [[1], [1, 2], [1, 2, 4], [3]]
+        results[-1].append("changed")
+    h.element(("a", 5))
+    assert h.results[-1] == h.side["side"][-1] == [1, 2, 4, 5]
