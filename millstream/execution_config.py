@@ -73,11 +73,11 @@ class ExecutionConfig:
         return self._set(options.AUTO_WATERMARK_INTERVAL, interval_ms)
 
     def enable_object_reuse(self) -> ExecutionConfig:
-        """Chained operators hand over the very objects: they do in any case, so this promises that functions expect it."""
+        """Operators on state emit the very objects they keep, not copies: no function may change a record it was given."""
         return self._set(options.OBJECT_REUSE, value=True)
 
     def disable_object_reuse(self) -> ExecutionConfig:
-        """Take `enable_object_reuse` back; nothing is copied all the same."""
+        """Take `enable_object_reuse` back: what can be changed in place leaves state as a copy."""
         return self._set(options.OBJECT_REUSE, value=False)
 
     def is_object_reuse_enabled(self) -> bool:

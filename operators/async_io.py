@@ -62,7 +62,7 @@ class _AsyncWaitOperator(BufferingOperator):
     def open(self, context: OperatorContext) -> None:
         super().open(context)
         self._time = context.processing_time
-        self._results = ResultCollector(context.output)
+        self._results = ResultCollector(context)
         calls = AsyncCalls(
             self._spec.function, self._spec.strategy, lambda: context.call_soon(self._take_outcomes)
         )

@@ -91,6 +91,8 @@ class OperatorContext:
         all_committables: those of all subtasks.
         local_dir: an own folder, to be made by an operator that needs one; it goes with the attempt.
         collecting_bytes: memory for records that an operator collects; more of them go to `local_dir`.
+        copy_result: makes of a result one that shares nothing with what the operator keeps; None where there is no need to.
+        copy_side_result: the same for side outputs.
     """
 
     info: RuntimeInfo
@@ -108,6 +110,8 @@ class OperatorContext:
     operator_state: OperatorStateStore = field(default_factory=lambda: OperatorStateStore({}))
     local_dir: Path = Path()
     collecting_bytes: int = 128 << 20
+    copy_result: Callable[[Any], Any] | None = None
+    copy_side_result: Callable[[Any], Any] | None = None
 
 
 @dataclass(slots=True)
@@ -333,6 +337,11 @@ def take_snapshot(operator: Operator, checkpoint_id: int) -> OperatorSnapshotPar
         parts = parts or OperatorSnapshotParts()
         parts.lists[ACCUMULATORS_STATE] = added_up
     return parts
+
+
+def keeps_records(spec: OperatorSpec) -> bool:
+    """Whether an operator, or its function, may go on using what it has emitted, because it is in keyed or broadcast state."""
+    return isinstance(spec, KeyedSpec | BroadcastSpec)
 
 
 def snapshot_of(parts: OperatorSnapshotParts, keyed: Any) -> OperatorSnapshot:

@@ -68,7 +68,7 @@ class _BroadcastOperator(TwoInputOperator):
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)
-        self._results = ResultCollector(context.output)
+        self._results = ResultCollector(context)
         self._timers = UnkeyedTimerService(context.processing_time, context.info.operator_name)
         states = _States(self._spec.broadcast_states, context.operator_state)
         self._reading = _ReadingContext(self._results, self._timers, states, None)

@@ -89,7 +89,7 @@ class CheckpointedFunctions:
         name: str,
     ) -> None:
         self.name = name
-        self._functions = tuple({id(f): f for f in _checkpointed(functions)}.values())
+        self._functions = tuple({id(f): f for f in checkpointed_functions(functions)}.values())
         self._store = store
         self._restored_checkpoint_id = restored_checkpoint_id
 
@@ -114,7 +114,8 @@ class CheckpointedFunctions:
         return parts
 
 
-def _checkpointed(functions: Sequence[Any]) -> Iterator[CheckpointedFunction]:
+def checkpointed_functions(functions: Sequence[Any]) -> Iterator[CheckpointedFunction]:
+    """Those of an operator's functions that keep operator state, also where a function of ours is around them."""
     for function in functions:
         if isinstance(function, type):
             continue
@@ -122,4 +123,4 @@ def _checkpointed(functions: Sequence[Any]) -> Iterator[CheckpointedFunction]:
             yield function
         wrapped = getattr(function, "wrapped_function", None)
         if wrapped is not None:
-            yield from _checkpointed((wrapped,))
+            yield from checkpointed_functions((wrapped,))

@@ -97,7 +97,7 @@ class _CoProcessOperator(TwoInputOperator):
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)
-        self._results = ResultCollector(context.output)
+        self._results = ResultCollector(context)
         self._timers = UnkeyedTimerService(context.processing_time, context.info.operator_name)
         self._context = ProcessContext(self._results, self._timers)
         self._function.open(StatelessRuntimeContext(context.info))

@@ -134,7 +134,7 @@ class _IntervalJoinOperator(TwoInputOperator):
         self.backend = context.open_backend()
         self._left = _Side("left", spec, self.backend, spec.left_type, max(spec.upper_ms, 0))
         self._right = _Side("right", spec, self.backend, spec.right_type, max(-spec.lower_ms, 0))
-        self._results = ResultCollector(context.output)
+        self._results = ResultCollector(context)
         self._context = _JoinContext(self._results)
         self._function.open(StatelessRuntimeContext(context.info))
 

@@ -58,6 +58,7 @@ class _ReduceOperator(FusibleOperator):
     def __init__(self, spec: ReduceSpec) -> None:
         self._spec = spec
         self._function = UserFunction(spec.function, "reduce")
+        self._copy: Callable[[Any], Any] | None = None
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)
@@ -65,6 +66,7 @@ class _ReduceOperator(FusibleOperator):
         self._table = self.backend.table(
             TableDescriptor("reduce", key_type=self._spec.key_type, value_type=self._spec.value_type)
         )
+        self._copy = context.copy_result
         self._function.open(StatelessRuntimeContext(context.info))
 
     def emit_code(self, code: CodeBuilder, element: Element) -> Element:
@@ -80,13 +82,20 @@ class _ReduceOperator(FusibleOperator):
         code.line("    raise")
         code.line(f"if {last} is None:")
         code.line(f"    {check}({key})")
-        code.line(f"    {result} = {element.value}")
+        if self._copy is None:
+            code.line(f"    {result} = {element.value}")
+        else:  # a reduce function may change its first argument, which others have been given too
+            copy = code.bind(self._copy, "copy")
+            code.line(f"    {result} = {copy}({element.value})")
         code.line("else:")
         code.line(f"    {result} = {code.bind(self._function.call, 'reduce')}({last}, {element.value})")
         code.line(f"if {result} is None:")  # as in Flink, None is the unset value
         code.line(f"    {state}.remove({key})")
         code.line("else:")
         code.line(f"    {state}[{key}] = {result}")
+        if self._copy is not None:  # the state's own value stays here
+            kept, result = result, code.fresh("v")
+            code.line(f"{result} = {copy}({kept})")
         return Element(result, element.timestamp)
 
     def close(self) -> None:

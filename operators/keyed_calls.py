@@ -50,7 +50,7 @@ class KeyedCalls:
     ) -> None:
         self.name = context.info.operator_name
         self.keys = KeyContext()
-        self.results = ResultCollector(context.output)
+        self.results = ResultCollector(context)
         self.timers = KeyedTimerService(
             backend, self.keys, key_type, context.processing_time, self._on_timer, self.results.flush
         )

@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 from ..core.errors import StateError
-from ..core.types import TypeInformation
+from ..core.types import TypeInformation, coercion_of
 from ..state.descriptors import ListStateDescriptor, MapStateDescriptor, StateDescriptor
 
 T = TypeVar("T")
@@ -32,9 +32,10 @@ _PREFIXES: Final = (LIST, UNION_LIST, BROADCAST)
 class OperatorListState(Generic[T]):
     """Elements of this subtask. Made by an `OperatorStateStore`."""
 
-    def __init__(self, name: str, elements: list[T]) -> None:
+    def __init__(self, name: str, elements: list[T], type_info: TypeInformation[T]) -> None:
         self._name = name
         self._elements = elements
+        self._coerce = coercion_of(type_info)
 
     def get(self) -> list[T]:
         """The elements; after a restore this subtask's share of them (all of them for a union list)."""
@@ -64,7 +65,7 @@ class OperatorListState(Generic[T]):
         self._elements = []
 
     def _checked(self, values: Iterable[T]) -> list[T]:
-        result = list(values)
+        result = list(values if self._coerce is None else map(self._coerce, values))
         if any(value is None for value in result):
             what = f"None was added to the list state '{self._name}'"
             raise StateError(what, fix="leave such elements out, or wrap them in a tuple")
@@ -146,6 +147,10 @@ class BroadcastState(ReadOnlyBroadcastState[K, V]):
     """A map of which every subtask has a copy. Change it in the same way in every one of them: by what is in the broadcast
     record and in the state itself, by nothing else. Its keys are not None; values may be."""
 
+    def __init__(self, name: str, entries: dict[K, V], value_type: TypeInformation[V]) -> None:
+        super().__init__(name, entries)
+        self._value_type = value_type
+
     def put(self, key: K, value: V) -> None:
         """Set one entry.
 
@@ -156,7 +161,7 @@ class BroadcastState(ReadOnlyBroadcastState[K, V]):
             what = f"None as a key of the broadcast state '{self._name}'"
             raise StateError(what, fix="use another key for it, such as an empty string or tuple")
         try:
-            self._entries[key] = value
+            self._entries[key] = self._value_type.coerce(value)
         except TypeError as error:
             what = f"{key!r} cannot be a key of the broadcast state '{self._name}': {error}"
             raise StateError(what, fix="use a tuple, a str or an int as the key") from None
@@ -215,9 +220,8 @@ class OperatorStateStore:
         found = self._known(BROADCAST, state_descriptor)
         if found is None:
             entries = self._restored_entries(state_descriptor)
-            found = self._remember(
-                BROADCAST, state_descriptor, BroadcastState(state_descriptor.name, entries)
-            )
+            made = BroadcastState(state_descriptor.name, entries, state_descriptor.value_type_info)
+            found = self._remember(BROADCAST, state_descriptor, made)
         return found  # type: ignore[no-any-return]  # under this prefix there are no others
 
     def snapshot(self) -> dict[str, list[bytes]]:
@@ -243,7 +247,8 @@ class OperatorStateStore:
             loads = descriptor.elem_type_info.serializer().loads
             elements = [loads(item) for item in self._restored.pop(prefix + descriptor.name, ())]
             _check_restored(descriptor, descriptor.elem_type_info, elements)
-            found = self._remember(prefix, descriptor, OperatorListState(descriptor.name, elements))
+            made = OperatorListState(descriptor.name, elements, descriptor.elem_type_info)
+            found = self._remember(prefix, descriptor, made)
         return found  # type: ignore[no-any-return]  # under these prefixes there are no others
 
     def _restored_entries(self, descriptor: MapStateDescriptor[K, V]) -> dict[K, V]:

@@ -9,15 +9,19 @@ from typing import Any
 from ..core.batch import RecordBatch
 from ..core.errors import JobDefinitionError
 from ..core.types import excerpt
-from .base import Output
+from .base import OperatorContext
 from .functions import OutputTag
 
 
 class ResultCollector:
-    """Collects the results of many calls; `flush` emits them as batches. Side outputs keep their own order."""
+    """Collects the results of many calls; `flush` emits them as batches. Side outputs keep their own order.
 
-    def __init__(self, output: Output) -> None:
-        self._output = output
+    Results are copied, if at all, at once: what a function has kept in state it may change in its next call.
+    """
+
+    def __init__(self, context: OperatorContext) -> None:
+        self._output = context.output
+        self._copy, self._copy_side = context.copy_result, context.copy_side_result
         self._values: list[Any] = []
         self._timestamps: list[int | None] = []
         self._side: dict[str, tuple[list[Any], list[int | None]]] = {}
@@ -30,7 +34,7 @@ class ResultCollector:
         """
         if results is None:
             return
-        values, timestamps = self._values, self._timestamps
+        values, timestamps, copy = self._values, self._timestamps, self._copy
         try:
             found = iter(results)
         except TypeError:
@@ -41,13 +45,14 @@ class ResultCollector:
             if type(result) is tuple and len(result) == 2 and isinstance(result[0], OutputTag):
                 self.collect_side(result[0], result[1], timestamp)
             else:
-                values.append(result)
+                values.append(result if copy is None else copy(result))
                 timestamps.append(timestamp)
 
     def collect_side(self, tag: OutputTag[Any], value: Any, timestamp: int | None) -> None:
         """Take a record for a side output."""
         values, timestamps = self._side.setdefault(tag.tag_id, ([], []))
-        values.append(value)
+        copy = self._copy_side
+        values.append(value if copy is None else copy(value))
         timestamps.append(timestamp)
 
     def flush(self) -> None:

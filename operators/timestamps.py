@@ -38,6 +38,9 @@ class TimestampsSpec:
             return GeneratedTimestampsOperator(self.strategy)
         return TimestampsOperator(self.strategy)
 
+    def in_batch_mode(self) -> TimestampsSpec:
+        return TimestampsSpec(_silent(self.strategy))
+
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec:
@@ -55,6 +58,14 @@ class SourceSpec:
 
             return GeneratedSourceOperator(self.strategy)
         return SourceOperator(self.strategy)
+
+    def in_batch_mode(self) -> SourceSpec:
+        return SourceSpec(_silent(self.strategy))
+
+
+def _silent(strategy: WatermarkStrategy[Any]) -> WatermarkStrategy[Any]:
+    """Timestamps alone: in BATCH mode event time stands still until the input has ended, so nobody is asked for watermarks."""
+    return WatermarkStrategy(None, strategy.timestamp_assigner)
 
 
 def _user_functions(strategy: WatermarkStrategy[Any]) -> Sequence[Any]:

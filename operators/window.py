@@ -23,6 +23,7 @@ from ..core.types import KeyEncoder, TypeInformation, Types
 from ..state.backend import StateMap, TableDescriptor
 from ..state.key_groups import key_group_of, key_group_range
 from .base import Operator, OperatorContext, OperatorSnapshotParts, OperatorSpec
+from .checkpointed import checkpointed_functions
 from .codegen import forget
 from .combiner import CombinerSpec
 from .runtime_context import StatelessRuntimeContext
@@ -88,7 +89,9 @@ class WindowSpec:
                 return Slicing(size, slide, offset)
 
     def combiner(self) -> OperatorSpec | None:
-        if not self.contents.can_merge:
+        shared = (self.key_selector, *self.contents.user_functions())
+        # Operator state belongs to one operator: a function that keeps some would be initialized, and restored, in both.
+        if not self.contents.can_merge or any(checkpointed_functions(shared)):
             return None
         late_ones_matter = self.allowed_lateness_ms > 0 or self.late_tag is not None
         return CombinerSpec(

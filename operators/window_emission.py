@@ -86,7 +86,7 @@ class _ApplyResult:
     ) -> None:
         self._elements = contents.elements
         self._function = function
-        self._results = ResultCollector(context.output)
+        self._results = ResultCollector(context)
         self._current = states.current
 
     def emit(self, start: int, end: int, entries: Iterable[tuple[Any, Any]]) -> None:
@@ -114,7 +114,7 @@ class _ProcessResult:
     ) -> None:
         self._elements = contents.elements
         self._function = function
-        self._results = ResultCollector(context.output)
+        self._results = ResultCollector(context)
         self._context = WindowFunctionContext(self._results, context, watermark, states)
         self._current = states.current
 

@@ -37,7 +37,7 @@ class WindowFiring:
         states: WindowStates,
     ) -> None:
         self._contents = contents
-        self._results = ResultCollector(context.output)
+        self._results = ResultCollector(context)
         self._context = WindowFunctionContext(self._results, context, watermark, states)
         # A result may be what the window keeps, or hold it: later firings and a running snapshot go on using that.
         self._may_share = not contents.state_type.immutable

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar, cast
 
 from ..core.errors import StateError
-from ..core.types import TypeInformation
+from ..core.types import TypeInformation, coercion_of
 from .backend import KeyedStateBackend, StateMap, StateTable, TableDescriptor
 from .declared_tables import table_of_keys
 from .descriptors import (
@@ -35,9 +35,11 @@ S = TypeVar("S", bound="State")
 class State:
     """Base of all handles; they are made by a `KeyedStateStore`."""
 
-    __slots__ = ("_keys", "_share", "_table")
+    __slots__ = ("_coerce", "_keys", "_share", "_table")
 
     def __init__(self, table: StateTable, keys: KeyContext) -> None:
+        # What is declared as rows becomes rows when it is written, not only where a backend encodes it.
+        self._coerce: Callable[[Any], Any] | None = None
         self._table = table
         self._keys = keys
         # Values that cannot be changed in place are read where they are; others through `m[key]`, which makes them ours and
@@ -64,7 +66,8 @@ class ValueState(State, Generic[T]):
         if value is None:
             self.clear()
         else:
-            self._table.namespace(None)[self._keys.current_key] = value
+            coerced = value if self._coerce is None else self._coerce(value)
+            self._table.namespace(None)[self._keys.current_key] = coerced
 
 
 class ListState(State, Generic[T]):
@@ -110,7 +113,7 @@ class ListState(State, Generic[T]):
             self.clear()
 
     def _checked(self, values: Iterable[T]) -> list[T]:
-        result = list(values)
+        result = list(values if self._coerce is None else map(self._coerce, values))
         if any(value is None for value in result):
             what = f"None was added to the list state '{self._table.descriptor.name}'"
             raise StateError(what, fix="leave such elements out, or wrap them in a tuple")
@@ -165,7 +168,7 @@ class MapState(State, Generic[K, T]):
         if key is None:
             what = f"None as a key of the map state '{self._table.descriptor.name}'"
             raise StateError(what, fix="use another key for it, such as an empty string or tuple")
-        self._entries()[key] = (value,)
+        self._entries()[key] = (value if self._coerce is None else self._coerce(value),)
 
     def put_all(self, dict_value: Mapping[K, T] | Iterable[tuple[K, T]]) -> None:
         """Set several entries. Raises as `put`."""
@@ -254,6 +257,8 @@ class ReducingState(State, Generic[T]):
         found = self._table.namespace(None)
         reduced: T | None = found[key]
         reduced = value if reduced is None else self._reduce(reduced, value)
+        if self._coerce is not None:
+            reduced = self._coerce(reduced)
         if reduced is None:
             what = f"reducing state '{self._table.descriptor.name}' was to become None"
             raise StateError(what, fix="have the reduce function return a value, and add no None")
@@ -288,6 +293,8 @@ class AggregatingState(State, Generic[IN, OUT]):
         if accumulator is None:
             accumulator = self._function.create_accumulator()
         accumulator = self._function.add(value, accumulator)
+        if self._coerce is not None:
+            accumulator = self._coerce(accumulator)
         if accumulator is None:
             what = (
                 f"the accumulator of the aggregating state '{self._table.descriptor.name}' was to become None"
@@ -317,31 +324,36 @@ class KeyedStateStore:
         Raises:
             StateError: the name is taken by another declaration, or was restored with other types.
         """
-        return self._open(descriptor, ValueState, lambda table: ValueState(table, self._keys))
+        handle = self._open(descriptor, ValueState, lambda table: ValueState(table, self._keys))
+        return coercing(handle, descriptor.type_info)
 
     def get_list_state(self, descriptor: ListStateDescriptor[T]) -> ListState[T]:
         """A list per key. Raises as `get_state`."""
-        return self._open(descriptor, ListState, lambda table: ListState(table, self._keys))
+        handle = self._open(descriptor, ListState, lambda table: ListState(table, self._keys))
+        return coercing(handle, descriptor.elem_type_info)
 
     def get_map_state(self, descriptor: MapStateDescriptor[K, T]) -> MapState[K, T]:
         """A map per key. Raises as `get_state`."""
-        return self._open(descriptor, MapState, lambda table: MapState(table, self._keys))
+        handle = self._open(descriptor, MapState, lambda table: MapState(table, self._keys))
+        return coercing(handle, descriptor.value_type_info)
 
     def get_reducing_state(self, descriptor: ReducingStateDescriptor[T]) -> ReducingState[T]:
         """A value per key, to which others are reduced. Raises as `get_state`."""
-        return self._open(
+        handle = self._open(
             descriptor, ReducingState, lambda table: ReducingState(table, self._keys, descriptor.reduce)
         )
+        return coercing(handle, descriptor.type_info)
 
     def get_aggregating_state(
         self, descriptor: AggregatingStateDescriptor[IN, ACC, OUT]
     ) -> AggregatingState[IN, OUT]:
         """An accumulator per key. Raises as `get_state`."""
-        return self._open(
+        handle = self._open(
             descriptor,
             AggregatingState,
             lambda table: AggregatingState(table, self._keys, descriptor.agg_function),
         )
+        return coercing(handle, descriptor.type_info)
 
     def get_any_state(self, descriptor: StateDescriptor) -> State:
         """The handle that the descriptor's kind calls for. Raises as `get_state`."""
@@ -395,3 +407,9 @@ class KeyedStateStore:
 
     def _table_descriptor(self, descriptor: StateDescriptor) -> TableDescriptor:
         return table_of_keys(descriptor, self._key_type)
+
+
+def coercing(handle: S, type_info: TypeInformation[Any]) -> S:
+    """The handle, which takes field values for rows of this type."""
+    handle._coerce = coercion_of(type_info)
+    return handle

@@ -76,7 +76,7 @@ OBJECT_REUSE: Final = _option(
     "pipeline.object-reuse",
     False,
     boolean(),
-    "Accepted for the sake of Flink's programs: chained operators hand over the same objects in any case.",
+    "Operators on state emit the very objects they keep; no function may change a record it was given. Otherwise they emit copies.",
 )
 BUFFER_TIMEOUT: Final = _option(
     "execution.buffer-timeout.interval",

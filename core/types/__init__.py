@@ -15,6 +15,7 @@ from .composite import MapTypeInfo as MapTypeInfo
 from .composite import OptionalTypeInfo as OptionalTypeInfo
 from .composite import RowTypeInfo as RowTypeInfo
 from .composite import TupleTypeInfo as TupleTypeInfo
+from .composite import coercion_of as coercion_of
 from .composite import holds_pickled as holds_pickled
 from .copying import copy_value as copy_value
 from .excerpt import excerpt as excerpt
@@ -50,6 +51,7 @@ __all__ = [
     "Types",
     "as_type",
     "class_name",
+    "coercion_of",
     "copy_value",
     "excerpt",
     "holds_pickled",

@@ -6,7 +6,7 @@ inside the interpreter's own functions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -245,6 +245,8 @@ class RowTypeInfo(TypeInformation[Row]):
 
     def coerce(self, value: Any) -> Any:
         names, kind = self.field_names, RowKind.INSERT
+        if self._has_plain_fields and type(value) is Row and names in (None, value._fields):
+            return value
         match value:
             case Row():
                 own, kind = value._fields, value.get_row_kind()
@@ -303,6 +305,28 @@ def holds_pickled(type_info: TypeInformation[Any]) -> bool:
             return holds_pickled(inner)
         case MapTypeInfo(key=key, value=value):
             return holds_pickled(key) or holds_pickled(value)
+    return False
+
+
+def coercion_of(type_info: TypeInformation[Any]) -> Callable[[Any], Any] | None:
+    """`coerce` of a type that has rows in it; None for any other, which takes values as they are.
+
+    >>> coercion_of(TupleTypeInfo((RowTypeInfo((PickledBytesTypeInfo(),)),)))(((1,),))
+    (Row(1),)
+    """
+    return type_info.coerce if _holds_rows(type_info) else None
+
+
+def _holds_rows(type_info: TypeInformation[Any]) -> bool:
+    match type_info:
+        case RowTypeInfo():
+            return True
+        case TupleTypeInfo(types=types):
+            return any(map(_holds_rows, types))
+        case CollectionTypeInfo(element=inner) | OptionalTypeInfo(inner=inner):
+            return _holds_rows(inner)
+        case MapTypeInfo(key=key, value=value):
+            return _holds_rows(key) or _holds_rows(value)
     return False
 
 

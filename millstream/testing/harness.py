@@ -25,7 +25,7 @@ from ..checkpoint.two_phase_commit import COMMITTABLES_STATE
 from ..core.batch import MAX_TIMESTAMP, CheckpointBarrier, RecordBatch, Watermark, WatermarkStatus
 from ..core.clock import ManualClock
 from ..core.errors import JobDefinitionError
-from ..core.types import KeyEncoder, TypeInformation
+from ..core.types import KeyEncoder, TypeInformation, copy_value
 from ..operators.accumulator_registry import AccumulatorRegistry, accumulator_results
 from ..operators.base import (
     FusibleOperator,
@@ -34,6 +34,7 @@ from ..operators.base import (
     OperatorContext,
     OperatorSpec,
     RuntimeInfo,
+    keeps_records,
     snapshot_of,
     take_snapshot,
 )
@@ -152,6 +153,8 @@ class OperatorHarness:
         self._jobs: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
         self._handed_over: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._tables: dict[tuple[int, str], StateTable] = {}
+        self._backends: dict[int, KeyedStateBackend] = {}
+        self._descriptors: dict[str, TableDescriptor] = {} if _before is None else _before._descriptors
         self._entries: list[Operator] = []
         self._functions: list[CheckpointedFunctions] = []
         self._shared = SharedFunctions()
@@ -363,7 +366,14 @@ class OperatorHarness:
         )
 
     def state_entries(self) -> int:
-        """Entries of all keyed state of all subtasks, timers too: 0 when everything that should be gone is gone."""
+        """Entries of all keyed state of all subtasks, timers too: 0 when everything that should be gone is gone.
+
+        State that was restored and that nobody has asked for since, such as a trigger's, is counted too.
+        """
+        for subtask, backend in self._backends.items():
+            for name, descriptor in list(self._descriptors.items()):
+                if (subtask, name) not in self._tables:
+                    backend.table(descriptor)
         return sum(1 for _ in self._all_entries(frozenset(name for _, name in self._tables)))
 
     def event_time_timers(self) -> int:
@@ -438,6 +448,8 @@ class OperatorHarness:
             all_committables=whole.get(COMMITTABLES_STATE, ()),
             local_dir=self._folder.path / f"attempt-{self._attempt}" / f"{subtask}-files",
             collecting_bytes=self._collecting_bytes,
+            copy_result=copy_value if keeps_records(self.spec) else None,
+            copy_side_result=copy_value if keeps_records(self.spec) else None,
         )
 
     def _services(self, share: OperatorSnapshot) -> FunctionServices:
@@ -466,8 +478,10 @@ class OperatorHarness:
 
         def table(descriptor: TableDescriptor) -> StateTable:
             made = self._tables[subtask, descriptor.name] = make_table(descriptor)
+            self._descriptors[descriptor.name] = descriptor
             return made
 
+        self._backends[subtask] = backend
         backend.table = table  # type: ignore[method-assign]  # so that `state_entries` knows the tables
         return backend
 

@@ -140,6 +140,12 @@ def _chained_operators(graph: StreamGraph, chain: list[StreamNode]) -> tuple[Cha
                 input_side_output=None if edge is None else edge.side_output,
                 source=node.source,
                 defined_at=node.defined_at,
+                output_type=node.output_type,
+                side_types={
+                    read.side_output: read.record_type
+                    for read in graph.edges
+                    if read.source == node.node_id and read.side_output and read.record_type
+                },
             )
         )
     return tuple(operators)

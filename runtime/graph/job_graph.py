@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ...connectors.base import Source
-from ...core.types import TypeInformation
+from ...core.types import GENERIC, TypeInformation
 from ...operators.base import OperatorSpec
 from .stream_graph import JobSettings, Partitioner
 
@@ -18,6 +19,8 @@ class ChainedOperator:
     Attributes:
         input_index: index in the chain of the operator that feeds it, None for the head.
         input_side_output: which side output of that operator it reads, None for the main output.
+        output_type: of its results.
+        side_types: of the side outputs that are read.
     """
 
     operator_id: str
@@ -28,6 +31,8 @@ class ChainedOperator:
     input_side_output: str | None = None
     source: Source[Any, Any] | None = None
     defined_at: str = ""
+    output_type: TypeInformation[Any] = GENERIC
+    side_types: Mapping[str, TypeInformation[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,17 @@ from typing import Any
 from ...checkpoint.storage import CheckpointStorage
 from ...core.clock import Clock
 from ...core.ids import SubtaskId, WorkerId
-from ...core.types import GENERIC, TypeInformation
+from ...core.types import GENERIC, TypeInformation, copy_value
 from ...core.workdir import remove_tree
 from ...operators.accumulator_registry import AccumulatorRegistry
-from ...operators.base import KeyedSpec, Operator, OperatorContext, ProcessingTime, RuntimeInfo
+from ...operators.base import (
+    KeyedSpec,
+    Operator,
+    OperatorContext,
+    ProcessingTime,
+    RuntimeInfo,
+    keeps_records,
+)
 from ...operators.checkpointed import CheckpointedFunctions
 from ...operators.function_services import FunctionServices
 from ...operators.iteration import LOOP_CONTROL, FeedbackQueue
@@ -312,6 +319,9 @@ class Attempt:
         self, task: Task, description: ChainedOperator, operator: Operator, restore: OperatorRestore
     ) -> OperatorContext:
         services, deploy, subtask = self._services, self._deploy, task.subtask
+        copies = (
+            copy_value if keeps_records(description.operator) and not self.settings.object_reuse else None
+        )
 
         def send_to_client(checkpoint_id: int | None, origin: str, data: bytes) -> None:
             services.send(ClientData(self.number, description.operator_id, origin, checkpoint_id, data))
@@ -348,6 +358,8 @@ class Attempt:
             operator_state=OperatorStateStore(restore.snapshot.lists),
             local_dir=self._local_dir / f"{description.operator_id}-{subtask.index}-files",
             collecting_bytes=self.settings.collecting_bytes,
+            copy_result=None if description.output_type.immutable else copies,
+            copy_side_result=copies,
         )
 
     def _function_services(self, description: ChainedOperator, restore: OperatorRestore) -> FunctionServices:

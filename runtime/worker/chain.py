@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ...core.batch import RecordBatch, Watermark, WatermarkStatus
+from ...core.types import coercion_of
 from ...operators.base import FusibleOperator, Operator
 from ...operators.checkpointed import CheckpointedFunctions
 from ..exchange.record_writer import RecordWriter
@@ -15,14 +17,32 @@ from ..graph.job_graph import ChainedOperator
 
 
 class ChainOutput:
-    """An operator's output: the next operators of the chain and the exchanges that read it."""
+    """An operator's output: the next operators of the chain and the exchanges that read it.
 
-    def __init__(self) -> None:
+    Results of a type with rows in it are made rows here, before anybody sees them: the next operator of the chain then gets
+    the same as one behind an exchange.
+
+    Args:
+        description: of the operator.
+    """
+
+    def __init__(self, description: ChainedOperator) -> None:
         self.operators: list[Operator] = []
         self.writers: list[RecordWriter] = []
         self.side_operators: defaultdict[str, list[Operator]] = defaultdict(list)
         self.side_writers: defaultdict[str, list[RecordWriter]] = defaultdict(list)
         self.emit: Callable[[RecordBatch], None] = self._emit_to_all
+        self._coerce = coercion_of(description.output_type)
+        self._coerce_side = {
+            tag: coerce
+            for tag, side_type in description.side_types.items()
+            if (coerce := coercion_of(side_type)) is not None
+        }
+
+    @property
+    def changes_records(self) -> bool:
+        """Whether results of the main output have to pass `emit`, on their way to whomever."""
+        return self._coerce is not None
 
     def connect(self) -> None:
         """Called once all targets are known: the common case of one target costs no call of ours."""
@@ -30,7 +50,9 @@ class ChainOutput:
             *(operator.process_batch for operator in self.operators),
             *(writer.emit for writer in self.writers),
         ]
-        if len(targets) == 1:
+        if self._coerce is not None:
+            self.emit = self._emit_coerced
+        elif len(targets) == 1:
             self.emit = targets[0]
         self._targets = targets
 
@@ -38,8 +60,15 @@ class ChainOutput:
         for target in self._targets:
             target(batch)
 
+    def _emit_coerced(self, batch: RecordBatch) -> None:
+        assert self._coerce is not None
+        self._emit_to_all(_coerced(batch, self._coerce))
+
     def emit_side(self, tag: str, batch: RecordBatch) -> None:
         """Records for a side output; dropped when nobody reads it."""
+        coerce = self._coerce_side.get(tag)
+        if coerce is not None:
+            batch = _coerced(batch, coerce)
         for operator in self.side_operators.get(tag, ()):
             operator.process_batch(batch)
         for writer in self.side_writers.get(tag, ()):
@@ -64,6 +93,12 @@ class ChainOutput:
 
     def _all_writers(self) -> list[RecordWriter]:
         return [*self.writers, *(writer for writers in self.side_writers.values() for writer in writers)]
+
+
+def _coerced(batch: RecordBatch, coerce: Callable[[Any], Any]) -> RecordBatch:
+    if type(batch) is not RecordBatch:
+        return batch  # partial aggregates
+    return RecordBatch(list(map(coerce, batch.values)), batch.timestamps)
 
 
 @dataclass(slots=True)
@@ -100,7 +135,7 @@ def build_chain(
         writers: exchanges by (position of the operator they read, side output or None).
     """
     operators = [description.operator.create() for description in descriptions]
-    outputs = [ChainOutput() for _ in descriptions]
+    outputs = list(map(ChainOutput, descriptions))
     for operator, description in zip(operators, descriptions, strict=True):
         operator.name = description.name
     for (position, side_output), edge_writers in writers.items():
@@ -157,6 +192,7 @@ def _fusible_runs(
             and before in run_of
             and consumers[before] == [position]
             and before not in written
+            and not chain.outputs[before].changes_records
             and description.input_side_output is None
         )
         if joins and before is not None:

@@ -18,6 +18,7 @@ class WorkerSettings:
         batch_mode: the job runs in BATCH mode.
         blocking_exchanges: in BATCH mode, whether inputs that are not sorted are read completely, too.
         collecting_bytes: memory for each input that is read completely.
+        object_reuse: operators on state emit the very objects that they keep.
     """
 
     batch_size: int
@@ -32,6 +33,7 @@ class WorkerSettings:
     batch_mode: bool
     blocking_exchanges: bool
     collecting_bytes: int
+    object_reuse: bool
 
     @staticmethod
     def of(keys: Mapping[str, str]) -> WorkerSettings:
@@ -55,4 +57,5 @@ class WorkerSettings:
             batch_mode=batch_mode,
             blocking_exchanges=get(options.BATCH_SHUFFLE_MODE) == "ALL_EXCHANGES_BLOCKING",
             collecting_bytes=get(options.SORTED_INPUTS_MEMORY),
+            object_reuse=get(options.OBJECT_REUSE),
         )

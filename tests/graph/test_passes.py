@@ -5,6 +5,7 @@ import pytest
 from millstream.core.errors import JobDefinitionError
 from millstream.runtime.graph.compiler import run_passes
 from millstream.runtime.graph.stream_graph import Broadcast, Forward, Hash, Rebalance
+from millstream.state.descriptors import ListStateDescriptor
 from tests.graph.graphs import Program
 
 
@@ -128,3 +129,24 @@ def test_there_is_no_combiner_when(settings):
     program = Program()
     program.window(program.source())
     assert names(run_passes(program.build(**settings))) == ["source", "window"]
+
+
+class CountingMax:
+    """Keeps operator state of its own."""
+
+    def initialize_state(self, context):
+        self.state = context.get_operator_state_store().get_list_state(ListStateDescriptor("calls", int))
+        self.calls = sum(self.state.get())
+
+    def reduce(self, left, right):
+        self.calls += 1
+        return max(left, right)
+
+    def snapshot_state(self, context):
+        self.state.update([self.calls])
+
+
+def test_there_is_no_combiner_with_a_function_that_keeps_operator_state():
+    program = Program()
+    program.window(program.source(), function=CountingMax())
+    assert names(run_passes(program.build())) == ["source", "window"]

@@ -6,6 +6,9 @@ from millstream.core.errors import JobDefinitionError
 from millstream.core.types import GENERIC, Types
 from millstream.operators.keyed import ReduceByKeySpec, ReduceSpec
 from millstream.operators.process import KeyedProcessSpec
+from millstream.operators.timestamps import TimestampsSpec
+from millstream.operators.watermark_generator import WatermarkGenerator
+from millstream.operators.watermark_strategy import WatermarkStrategy
 from millstream.runtime.graph.compiler import compile_job, run_passes, to_job_graph
 from millstream.runtime.graph.plan import explain_job, stream_graph_json
 from millstream.runtime.graph.stream_graph import Forward, Hash
@@ -97,3 +100,16 @@ def test_the_plan_shows_the_mode_and_which_inputs_are_sorted():
     assert '"runtimeMode": "BATCH"' in stream_graph_json(batch)
     assert "BATCH" not in stream_graph_json(streaming)
     assert "BATCH" not in explain_job(streaming, to_job_graph(streaming))
+
+
+def test_in_batch_mode_nobody_is_asked_for_watermarks():
+    strategy = (
+        WatermarkStrategy.for_generator(WatermarkGenerator)
+        .with_timestamp_assigner(lambda value, _: value)
+        .with_idleness(10)
+    )
+    made = Program(runtime_mode="BATCH")
+    source = made.source()
+    made.map(source, operator=TimestampsSpec(strategy))
+    timestamps = run_passes(made.build()).nodes[1].operator
+    assert timestamps.strategy == WatermarkStrategy(None, strategy.timestamp_assigner)

@@ -84,3 +84,19 @@ def test_numbers_that_are_equal_are_one_key(start) -> None:
     h.element((True, 4))
     assert [value for _, value in h.results] == [1, 3, 7]
     assert h.state_entries() == 1
+
+
+def test_a_function_that_changes_its_first_argument_changes_neither_records_nor_results(start) -> None:
+    def gather(left, right):
+        left.append(right[1])
+        return left
+
+    h = start(reduce(gather, value_type=Types.PICKLED_BYTE_ARRAY()))
+    records = [["a", 1], ["a", 2], ["b", 3]]
+    h.batch(records)
+    h.pause()
+    h.element(["a", 4])
+    h.results[-1].append("changed")
+    h.element(["a", 5])
+    assert h.results == [["a", 1], ["a", 1, 2], ["b", 3], ["a", 1, 2, 4, "changed"], ["a", 1, 2, 4, 5]]
+    assert records == [["a", 1], ["a", 2], ["b", 3]]

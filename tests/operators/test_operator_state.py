@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from millstream.core.batch import RecordBatch
 from millstream.core.errors import RecordSerializationError, StateError
-from millstream.core.types import Types
+from millstream.core.types import Row, Types
 from millstream.operators.checkpointed import CheckpointedFunction
 from millstream.operators.co_functions import CoMapFunction
 from millstream.operators.co_process import CoProcessSpec, OnCoMap
@@ -257,3 +257,17 @@ def test_a_list_restored_under_another_type_is_refused() -> None:
     store.get_list_state(BUFFER).add(1)
     with pytest.raises(StateError, match="not of the declared type STRING"):
         OperatorStateStore(store.snapshot()).get_list_state(ListStateDescriptor("buffer", str))
+
+
+def test_what_is_declared_as_rows_is_rows_before_a_restore_too() -> None:
+    row_type = Types.ROW_NAMED(["n", "s"], [Types.LONG(), Types.STRING()])
+    store = OperatorStateStore({})
+    elements = store.get_list_state(ListStateDescriptor("list", row_type))
+    elements.add((1, "x"))
+    rules = store.get_broadcast_state(MapStateDescriptor("rules", Types.LONG(), row_type))
+    rules.put(1, {"s": "x", "n": 1})
+    row = Row.of_fields(("n", "s"), [1, "x"])
+    assert elements.get() == [row]
+    assert rules.get(1) == row
+    restored = OperatorStateStore(store.snapshot())
+    assert restored.get_list_state(ListStateDescriptor("list", row_type)).get() == [row]

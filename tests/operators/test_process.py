@@ -7,8 +7,14 @@ import pytest
 
 from millstream.core.batch import MIN_TIMESTAMP
 from millstream.core.errors import StateError
-from millstream.core.types import GENERIC, InvalidKeyError, Types
-from millstream.operators.functions import KeyedProcessFunction, OutputTag, ProcessFunction, TimeDomain
+from millstream.core.types import GENERIC, InvalidKeyError, Row, Types
+from millstream.operators.functions import (
+    AggregateFunction,
+    KeyedProcessFunction,
+    OutputTag,
+    ProcessFunction,
+    TimeDomain,
+)
 from millstream.operators.process import KeyedProcessSpec, ProcessSpec
 from millstream.state.descriptors import (
     AggregatingStateDescriptor,
@@ -355,3 +361,74 @@ def test_keyed_state_without_keys_is_refused_with_the_way_out() -> None:
     with pytest.raises(StateError) as refused:
         OperatorHarness(ProcessSpec(Asks()))
     assert "key_by" in (refused.value.fix or "")
+
+
+class Gathering(KeyedProcessFunction):
+    """Emits the very list it keeps in state, to the main output and to a side output, and goes on changing it."""
+
+    def open(self, runtime_context):
+        self.seen = runtime_context.get_state(ValueStateDescriptor("seen", Types.PICKLED_BYTE_ARRAY()))
+
+    def process_element(self, value, ctx):
+        seen = self.seen.value() or []
+        seen.append(value[1])
+        self.seen.update(seen)
+        ctx.output(OutputTag("side"), seen)
+        yield seen
+
+
+def test_results_do_not_change_with_the_state_they_came_from_however_records_are_batched(start) -> None:
+    h = start(KeyedProcessSpec(itemgetter(0), Types.STRING(), Gathering()))
+    h.batch([("a", 1), ("a", 2), ("b", 3)])
+    h.pause()
+    h.element(("a", 4))
+    for results in (h.results, h.side["side"]):
+        assert sorted(results) == [[1], [1, 2], [1, 2, 4], [3]]
+        results[-1].append("changed")
+    h.element(("a", 5))
+    assert h.results[-1] == h.side["side"][-1] == [1, 2, 4, 5]
+
+
+ROW = Types.ROW_NAMED(["n", "s"], [Types.LONG(), Types.STRING()])
+
+
+class Rows(KeyedProcessFunction):
+    """Writes tuples into states that are declared to hold rows; a record `("?", key)` asks for them."""
+
+    def open(self, runtime_context):
+        self.value = runtime_context.get_state(ValueStateDescriptor("value", ROW))
+        self.list = runtime_context.get_list_state(ListStateDescriptor("list", ROW))
+        self.map = runtime_context.get_map_state(MapStateDescriptor("map", Types.LONG(), ROW))
+        self.last = runtime_context.get_reducing_state(ReducingStateDescriptor("last", lambda a, b: b, ROW))
+        self.best = runtime_context.get_aggregating_state(AggregatingStateDescriptor("best", Latest(), ROW))
+
+    def process_element(self, value, ctx):
+        fields = (value[1], "x")
+        self.value.update(fields)
+        self.list.add(fields)
+        self.map.put(1, fields)
+        self.last.add(fields)
+        self.best.add(fields)
+        yield self.value.value(), self.list.get()[0], self.map.get(1), self.last.get(), self.best.get()
+
+
+class Latest(AggregateFunction):
+    def create_accumulator(self):
+        return 0, ""
+
+    def add(self, value, accumulator):
+        return value
+
+    def get_result(self, accumulator):
+        return accumulator
+
+    def merge(self, acc_a, acc_b):
+        return acc_b
+
+
+def test_what_is_declared_as_rows_is_rows_in_every_state_and_backend_at_once(start) -> None:
+    h = start(KeyedProcessSpec(itemgetter(0), Types.STRING(), Rows()))
+    h.element(("a", 1))
+    h.pause()
+    h.element(("a", 1))
+    assert h.results == [(Row.of_fields(("n", "s"), [1, "x"]),) * 5] * 2

@@ -172,6 +172,42 @@ def _purged(result: str) -> str:
     return FIRE_AND_PURGE if result == FIRE else result
 
 
+@dataclass
+class EarlyAndLate(Trigger):
+    """At every third record, 5 ms before the end, and at the end."""
+
+    count: int = 0
+    early: int = MIN_TIME
+
+    def _plan(self, window: Bounds, model: Model) -> None:
+        planned = max_timestamp(window) - 5
+        if self.early != planned:
+            model.timers.discard((self.early, window))
+        self.early = max(self.early, planned)
+        for time in (planned, max_timestamp(window)):
+            if time > model.watermark:
+                model.set_timer(window, time)
+
+    def on_element(self, value: int, ts: int, window: Bounds, model: Model) -> str:
+        self.count += 1
+        self._plan(window, model)
+        if max_timestamp(window) <= model.watermark:
+            return FIRE
+        if self.count < 3:
+            return CONTINUE
+        self.count = 0
+        return FIRE_AND_PURGE
+
+    def on_event_time(self, time: int, window: Bounds, model: Model) -> str:
+        return FIRE if time in {max_timestamp(window), self.early} else CONTINUE
+
+    def merge(self, others: list[Trigger], window: Bounds, model: Model) -> None:
+        merged = [other for other in others if isinstance(other, EarlyAndLate)]
+        self.count += sum(other.count for other in merged)
+        self.early = max([self.early, *(other.early for other in merged)])
+        self._plan(window, model)
+
+
 Element: TypeAlias = tuple[int, int]
 """(value, timestamp)"""
 
@@ -195,25 +231,36 @@ class TimeEvictor:
         return [element for element in elements if element[1] > newest - self.span]
 
 
+@dataclass(frozen=True)
+class DeltaEvictor:
+    threshold: int
+    after: bool
+
+    def keep(self, elements: list[Element]) -> list[Element]:
+        return [element for element in elements if elements[-1][0] - element[0] < self.threshold]
+
+
 @dataclass
 class Model:
     """All windows of one key.
 
     Attributes:
-        emit: called with a window and the values it fires with.
+        emit: called with a window, the values it fires with, and the firing's number of its window and of its key.
         drop: called with a record that is late for everything.
     """
 
     assigner: Tumbling | Sliding | Session | Global
     new_trigger: Callable[[], Trigger]
-    evictor: CountEvictor | TimeEvictor | None
+    evictor: CountEvictor | TimeEvictor | DeltaEvictor | None
     lateness: int
-    emit: Callable[[Bounds, list[int]], None]
+    emit: Callable[[Bounds, list[int], int, int], None]
     drop: Callable[[int], None]
     watermark: int = MIN_TIME
     contents: dict[Bounds, list[Element]] = field(default_factory=dict)
     triggers: dict[Bounds, Trigger] = field(default_factory=dict)
     timers: set[tuple[int, Bounds]] = field(default_factory=set)
+    firings: defaultdict[Bounds, int] = field(default_factory=lambda: defaultdict(int))
+    all_firings: int = 0
 
     def cleanup_time(self, window: Bounds) -> int:
         return min(max_timestamp(window) + self.lateness, MAX_TIME)
@@ -269,7 +316,9 @@ class Model:
             evictor = self.evictor
             if evictor is not None and not evictor.after:
                 elements = evictor.keep(elements)
-            self.emit(window, [value for value, _ in elements])
+            self.firings[window] += 1
+            self.all_firings += 1
+            self.emit(window, [value for value, _ in elements], self.firings[window], self.all_firings)
             if evictor is not None and evictor.after:
                 elements = evictor.keep(elements)
             self.contents[window] = elements
@@ -279,6 +328,7 @@ class Model:
     def _forget(self, window: Bounds) -> None:
         self.contents.pop(window, None)
         self.triggers.pop(window, None)
+        self.firings.pop(window, None)
         self.timers = {timer for timer in self.timers if timer[1] != window}
 
 
@@ -297,7 +347,7 @@ class KeyedModel(defaultdict[Any, Model]):
     def __missing__(self, key: Any) -> Model:
         model = self[key] = Model(
             *self._parts,
-            emit=lambda window, values: self.results.append((key, *_bounds(window), values)),
+            emit=lambda window, *fired: self.results.append((key, *_bounds(window), *fired)),
             drop=lambda value: self.late.append((key, value)),
             watermark=self._watermark,
         )

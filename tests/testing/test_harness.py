@@ -112,3 +112,23 @@ def test_an_unkeyed_second_input_goes_to_the_first_subtask() -> None:
         h.element1("a")
         h.element2("b")
         assert h.results == [(0, "a"), (0, "b")]
+
+
+class Rarely(KeyedProcessFunction):
+    """Asks for its state when it needs it."""
+
+    def open(self, runtime_context):
+        self.context = runtime_context
+
+    def process_element(self, value, ctx):
+        self.context.get_state(ValueStateDescriptor("rare", GENERIC)).update(value)
+
+
+@pytest.mark.parametrize("backend", ["hashmap", "rocksdb"])
+def test_restored_state_that_nobody_has_asked_for_yet_is_counted(backend) -> None:
+    h = OperatorHarness(KeyedProcessSpec(itemgetter(0), GENERIC, Rarely()), backend=backend)
+    h.batch(["a", "b", "c"], [1, 2, 3])
+    for parallelism in (3, 2):
+        h = h.restored(parallelism=parallelism)
+        assert h.state_entries() == 3
+    h.close()

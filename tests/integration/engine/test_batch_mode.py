@@ -21,8 +21,12 @@ from millstream import (
     SlidingEventTimeWindows,
     StreamExecutionEnvironment,
     TumblingEventTimeWindows,
+    Watermark,
+    WatermarkGenerator,
+    WatermarkOutput,
     WatermarkStrategy,
 )
+from millstream.connectors.datagen import NumberSequenceSource
 from millstream.connectors.files import Encoder, FileSink
 from tests.integration.engine.harness import Workshop
 from tests.integration.engine.test_results import expected, program
@@ -172,10 +176,26 @@ class Watermarks(ProcessFunction[Any, Any]):
         yield ctx.timestamp(), ctx.timer_service().current_watermark()
 
 
-def test_watermark_generators_emit_nothing_before_the_end(workshop: Workshop) -> None:
-    strategy = WatermarkStrategy.for_monotonous_timestamps().with_timestamp_assigner(lambda n, _: n)
+class Punctuated(WatermarkGenerator[int]):
+    def on_event(self, event: int, event_timestamp: int, output: WatermarkOutput) -> None:
+        output.emit_watermark(Watermark(event_timestamp))
+
+
+@pytest.mark.parametrize("at_source", [True, False])
+@pytest.mark.parametrize(
+    "strategy",
+    [WatermarkStrategy.for_monotonous_timestamps(), WatermarkStrategy.for_generator(Punctuated)],
+    ids=["monotonous", "punctuated"],
+)
+def test_watermark_generators_emit_nothing_before_the_end(
+    workshop: Workshop, strategy: WatermarkStrategy[int], at_source: bool
+) -> None:
+    strategy = strategy.with_timestamp_assigner(lambda n, _: n)
     env = environment(workshop, 1, pipeline_auto__watermark__interval="1 ms")
-    numbers = env.from_sequence(1, 30_000).assign_timestamps_and_watermarks(strategy)
+    if at_source:
+        numbers = env.from_source(NumberSequenceSource(1, 30_000), strategy, "numbers")
+    else:
+        numbers = env.from_sequence(1, 30_000).assign_timestamps_and_watermarks(strategy)
     found = list(numbers.process(Watermarks()).execute_and_collect())
     assert [timestamp for timestamp, _ in found] == list(range(1, 30_001))
     assert {watermark for _, watermark in found} == {-(2**63)}
