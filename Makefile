@@ -9,7 +9,7 @@ PYTHON ?=
 ARGS   ?=
 # Processes of pytest; one more than there are processors, because many tests wait for others. JOBS=0: in this one.
 JOBS   ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-PYTEST := $(PY) -m pytest -n $(JOBS) --dist loadgroup
+PYTEST := $(PY) -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all test-versions bench chaos fmt lint type imports check docs services changelog dist clean
@@ -36,7 +36,7 @@ test-all: $(STAMP) ## run every test with real services; a skip is a failure
 	@MILLSTREAM_TEST_ALL=1 $(PYTEST) $(ARGS)
 
 test-versions: ## run the fast tests on every Python >= 3.11 of this machine
-	@scripts/test-versions -n $(JOBS) --dist loadgroup $(ARGS)
+	@scripts/test-versions -n $(JOBS) --dist worksteal $(ARGS)
 
 chaos: $(STAMP) ## run only the tests that kill and cut
 	@$(PY) -m pytest -m chaos $(ARGS)

@@ -7,7 +7,6 @@ checks that each of these tests passed in a run of pytest that wrote `results.xm
 
 from __future__ import annotations
 
-import re
 import sys
 import tomllib
 import xml.etree.ElementTree as ET
@@ -47,13 +46,11 @@ def load_features(path: Path = ROOT / "docs/features.toml") -> list[Feature]:
 
 
 def passed_tests(junit_xml: str) -> set[str]:
-    """The tests of a run that were collected and passed with all their parameters, by name without parameters and without
-    the group (`name[parameters]@group`) of a run in several processes."""
+    """The tests of a run that were collected and passed with all their parameters, by name without parameters."""
     passed: set[str] = set()
     others: set[str] = set()
     for case in ET.fromstring(junit_xml).iter("testcase"):  # noqa: S314  # written by our own pytest
-        function = re.split(r"[\[@]", case.get("name", ""))[0]
-        name = f"{case.get('classname')}.{function}"
+        name = f"{case.get('classname')}.{case.get('name', '').split('[')[0]}"
         unusual = any(child.tag in {"failure", "error", "skipped"} for child in case)
         (others if unusual else passed).add(name)
     return passed - others

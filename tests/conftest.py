@@ -42,12 +42,10 @@ def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that uses a service is an integration test, whether it says so or not; all of them run in one process of
-    pytest's, so that there is one service of a kind."""
+    """A test that uses a service is an integration test, whether it says so or not."""
     for item in items:
         if SERVICE_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.integration)
-            item.add_marker(pytest.mark.xdist_group("services"))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -66,7 +64,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 @pytest.fixture(scope="session")
 def kafka(request: pytest.FixtureRequest) -> Iterator[KafkaBroker]:
-    """A running Apache Kafka, one for the session; a test that stops it starts it again before it ends."""
+    """A running Apache Kafka, one for each process of pytest's; a test that stops it starts it again before it ends."""
     if request.config.getoption("--no-start-services") and not os.environ.get("MILLSTREAM_TEST_KAFKA"):
         unavailable("this run starts no services", fix="make test-all")
     try:

@@ -312,7 +312,7 @@ def coercion_of(type_info: TypeInformation[Any]) -> Callable[[Any], Any] | None:
     """`coerce` of a type that has rows in it; None for any other, which takes values as they are.
 
     >>> coercion_of(TupleTypeInfo((RowTypeInfo((PickledBytesTypeInfo(),)),)))(((1,),))
-    (Row(1),)
+    (<Row(1)>,)
     """
     return type_info.coerce if _holds_rows(type_info) else None
 
