@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 from ..core.batch import RecordBatch
 from ..core.record_files import uniform_batches
-from ..core.types import KeyEncoder, TypeInformation
+from ..core.types import IMMUTABLE, KeyEncoder, TypeInformation
 from ..state.backend import TableDescriptor
 from .base import FusibleOperator, Operator, OperatorContext, OperatorSpec
 from .codegen import CodeBuilder, Element
@@ -95,7 +95,13 @@ class _ReduceOperator(FusibleOperator):
         code.line(f"    {state}[{key}] = {result}")
         if self._copy is not None:  # the state's own value stays here
             kept, result = result, code.fresh("v")
-            code.line(f"{result} = {copy}({kept})")
+            # Most values cannot be changed; to see that here saves a call for each.
+            immutable = code.bind(IMMUTABLE, "immutable")
+            unchangeable = f"{code.bind(IMMUTABLE.issuperset, 'immutable_all')}(map(type, {kept}))"
+            code.line(f"if type({kept}) in {immutable} or (type({kept}) is tuple and {unchangeable}):")
+            code.line(f"    {result} = {kept}")
+            code.line("else:")
+            code.line(f"    {result} = {copy}({kept})")
         return Element(result, element.timestamp)
 
     def close(self) -> None:

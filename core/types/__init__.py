@@ -17,6 +17,7 @@ from .composite import RowTypeInfo as RowTypeInfo
 from .composite import TupleTypeInfo as TupleTypeInfo
 from .composite import coercion_of as coercion_of
 from .composite import holds_pickled as holds_pickled
+from .copying import IMMUTABLE as IMMUTABLE
 from .copying import copy_value as copy_value
 from .excerpt import excerpt as excerpt
 from .factories import Types as Types
@@ -33,6 +34,7 @@ from .tagged_union import TaggedUnionTypeInfo as TaggedUnionTypeInfo
 
 __all__ = [
     "GENERIC",
+    "IMMUTABLE",
     "BasicTypeInfo",
     "CollectionTypeInfo",
     "EnumTypeInfo",

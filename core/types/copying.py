@@ -15,7 +15,8 @@ from .classes import is_namedtuple_class
 from .row import Row
 from .tagged import SCALARS
 
-_IMMUTABLE: Final = SCALARS | {complex, Decimal, date, time, datetime, timedelta, UUID}
+IMMUTABLE: Final = SCALARS | {complex, Decimal, date, time, datetime, timedelta, UUID}
+"""Exact types whose values cannot be changed."""
 
 
 def copy_value(value: Any) -> Any:
@@ -30,22 +31,22 @@ def copy_value(value: Any) -> Any:
     (True, False)
     """
     kind = type(value)
-    if kind in _IMMUTABLE:
+    if kind in IMMUTABLE:
         return value
     if kind is tuple or kind is frozenset:
-        if _IMMUTABLE.issuperset(map(type, value)):
+        if IMMUTABLE.issuperset(map(type, value)):
             return value
         copied = tuple(map(copy_value, value))
         unchanged = all(new is old for new, old in zip(copied, value, strict=True))
         return value if unchanged else kind(copied)
     if kind is list:
-        return value[:] if _IMMUTABLE.issuperset(map(type, value)) else list(map(copy_value, value))
+        return value[:] if IMMUTABLE.issuperset(map(type, value)) else list(map(copy_value, value))
     if kind is dict:
-        if _IMMUTABLE.issuperset(map(type, value.values())) and _IMMUTABLE.issuperset(map(type, value)):
+        if IMMUTABLE.issuperset(map(type, value.values())) and IMMUTABLE.issuperset(map(type, value)):
             return value.copy()
         return {copy_value(key): copy_value(item) for key, item in value.items()}
     if kind is set:  # elements are hashable, and may still hold something mutable
-        return value.copy() if _IMMUTABLE.issuperset(map(type, value)) else set(map(copy_value, value))
+        return value.copy() if IMMUTABLE.issuperset(map(type, value)) else set(map(copy_value, value))
     if isinstance(value, Enum):
         return value
     if kind is Row:
