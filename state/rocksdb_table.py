@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # a native module of megabytes, loaded when a backend needs i
 K = TypeVar("K")
 V = TypeVar("V")
 
-_RANGE_KEYS: Final = 8
+_RANGE_KEYS: Final = 4
 """A namespace is dropped by deleting a range in each key group once it has more than this many keys per group: deleted ranges
 slow down every later read a little, deleted keys only their own."""
 
