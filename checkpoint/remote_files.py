@@ -57,6 +57,7 @@ class RemoteFiles:
                 for chunk in open_content():
                     file.write(chunk)
             except BaseException:
+                # The first error counts; some file systems of fsspec have nothing to discard, and raise NotImplementedError.
                 with contextlib.suppress(OSError, NotImplementedError):
                     file.discard()
                 raise

@@ -100,7 +100,7 @@ def find_culprit(encoder: BatchEncoder[Any], values: Sequence[Any]) -> int | Non
     for index, value in enumerate(values):
         try:
             encoder.encode_batch([value])
-        except Exception:
+        except Exception:  # a user's encoder may raise anything; what it raised at first is being reported
             return index
     return None
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import cloudpickle
 import pytest
 
 from ..connectors.base import Sink, SupportsCommitter
-from .connector_runs import SinkCheckpoint, SinkRun, close_open_runs
+from .connector_runs import SinkCheckpoint, SinkRun
+from .sink_contract import SinkUnderTest
 
 
-class AtLeastOnceSinkContract:
+class AtLeastOnceSinkContract(SinkUnderTest):
     """As `SinkContract`, for a sink without two-phase commit: its records are visible as soon as they are flushed.
 
     A sink passes if every record that was written before a checkpoint is visible when its `flush` has returned, whatever
@@ -30,29 +30,12 @@ class AtLeastOnceSinkContract:
                 return read_back(sink.path)
     """
 
-    @pytest.fixture
-    def sink(self) -> Sink[str]:
-        """The sink under test, writing to where nothing is yet. It has to take any number of strings."""
-        message = "a subclass of AtLeastOnceSinkContract gives the sink under test"
-        raise AssertionError(message)
-
-    def visible(self, sink: Any) -> Sequence[Any]:  # Any: the subclass knows what its fixture makes
-        """The records that a reader of the outside system sees now, in any order."""
-        message = "a subclass of AtLeastOnceSinkContract reads the records"
-        raise AssertionError(message)
-
     def sees(self, sink: Sink[str], *once: str, perhaps_again: Sequence[str] = ()) -> None:
         """Check that these records are visible, and nothing else; those of `perhaps_again` once more or not at all."""
         found, wanted = Counter(self.visible(sink)), Counter(once)
         missing, extra = wanted - found, found - wanted - Counter(perhaps_again)
         assert not missing, f"lost {sum(missing.values())} records: {list(missing)[:5]}"
         assert not extra, f"{sum(extra.values())} records too many: {list(extra)[:5]}"
-
-    @pytest.fixture(autouse=True)
-    def crashed_attempts_hold_nothing_after_the_test(self) -> Iterator[None]:
-        """A killed process would have given everything back at once."""
-        yield
-        close_open_runs()
 
     def test_it_does_not_declare_that_it_can_commit(self, sink: Sink[str]) -> None:
         assert not isinstance(sink, SupportsCommitter), "a sink that commits has to pass SinkContract"

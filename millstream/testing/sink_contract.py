@@ -13,7 +13,28 @@ from .connector_runs import SinkCheckpoint, SinkRun, close_open_runs
 from .source_contract import same_records
 
 
-class SinkContract:
+class SinkUnderTest:
+    """What a subclass of either contract of sinks gives."""
+
+    @pytest.fixture
+    def sink(self) -> Sink[str]:
+        """The sink under test, writing to where nothing is yet. It has to take any number of strings."""
+        message = "a subclass of the contract gives the sink under test"
+        raise AssertionError(message)
+
+    def visible(self, sink: Any) -> Sequence[Any]:  # Any: the subclass knows what its fixture makes
+        """The records that a reader of the outside system sees now, in any order; committed ones, where it commits."""
+        message = "a subclass of the contract reads the records"
+        raise AssertionError(message)
+
+    @pytest.fixture(autouse=True)
+    def crashed_attempts_hold_nothing_after_the_test(self) -> Iterator[None]:
+        """A killed process would have given everything back at once."""
+        yield
+        close_open_runs()
+
+
+class SinkContract(SinkUnderTest):
     """Derive a test class from it that gives the sink as a fixture, and reads what it made visible; pytest does the rest.
 
     A sink passes if every record is visible once after its checkpoint was committed and never before, through crashes at any
@@ -29,26 +50,9 @@ class SinkContract:
                 return read_back(sink.path)
     """
 
-    @pytest.fixture
-    def sink(self) -> Sink[str]:
-        """The sink under test, writing to where nothing is yet."""
-        message = "a subclass of SinkContract gives the sink under test"
-        raise AssertionError(message)
-
-    def visible(self, sink: Any) -> Sequence[Any]:  # Any: the subclass knows what its fixture makes
-        """The records that a reader of the outside system sees now, in any order."""
-        message = "a subclass of SinkContract reads the committed records"
-        raise AssertionError(message)
-
     def sees(self, sink: Sink[str], *expected: str) -> None:
         """Check that exactly these records are visible."""
         same_records(self.visible(sink), expected)
-
-    @pytest.fixture(autouse=True)
-    def crashed_attempts_hold_nothing_after_the_test(self) -> Iterator[None]:
-        """A killed process would have given everything back at once."""
-        yield
-        close_open_runs()
 
     def test_it_declares_that_it_can_commit(self, sink: Sink[str]) -> None:
         run = SinkRun(sink)

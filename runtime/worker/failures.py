@@ -105,6 +105,6 @@ def _pickled(error: BaseException) -> bytes | None:
     """The exception itself, if it can travel; its text is reported anyway."""
     try:
         data = cloudpickle.dumps(error)
-    except Exception:
+    except Exception:  # a user's exception may hold anything, whose pickling may raise anything
         return None
     return data if len(data) <= _MAX_PICKLED_BYTES else None
