@@ -203,13 +203,14 @@ RESTART_STRATEGY: Final = _option(
             "none",
             "fixed-delay",
             "exponential-delay",
+            "failure-rate",
             also={
                 "off": "none",
                 "disable": "none",
                 "fixeddelay": "fixed-delay",
                 "exponentialdelay": "exponential-delay",
+                "failurerate": "failure-rate",
             },
-            later=("failure-rate",),
         )
     ),
     "What happens after a failure. Unset: exponential-delay with checkpoints, none without.",
@@ -258,6 +259,21 @@ EXPONENTIAL_ATTEMPTS: Final = _option(
     None,
     integer_or_infinite(1),
     "Restarts, counted since the last reset, before the job fails for good.",
+)
+FAILURE_RATE_MAX_FAILURES: Final = _option(
+    "restart-strategy.failure-rate.max-failures-per-interval",
+    1,
+    integer(1, example="1"),
+    "Failures within the interval that the job survives; one more fails it for good.",
+)
+FAILURE_RATE_INTERVAL: Final = _option(
+    "restart-strategy.failure-rate.failure-rate-interval",
+    60_000,
+    duration(1, "1 min"),
+    "The time within which failures are counted.",
+)
+FAILURE_RATE_DELAY: Final = _option(
+    "restart-strategy.failure-rate.delay", 1_000, duration(0, "1 s"), "Pause before each restart."
 )
 
 TASK_MANAGER_MODE: Final = _option(

@@ -78,7 +78,7 @@ class StreamExecutionEnvironment(environment.StreamExecutionEnvironment):
 
         Raises:
             JobDefinitionError: it is none.
-            ConfigurationError: there is no such strategy here yet.
+            ConfigurationError: a number of it is out of range.
         """
         given: Any = restart_strategy_configuration  # the annotation is not checked at run time
         if not isinstance(given, RestartStrategyConfiguration):

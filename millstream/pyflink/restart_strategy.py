@@ -112,5 +112,5 @@ class RestartStrategies:
     def failure_rate_restart(
         failure_rate: int, failure_interval: TimeLike, delay_interval: TimeLike
     ) -> _FailureRate:
-        """So many failures in a time. Can be described, not used yet: `set_restart_strategy` refuses it."""
+        """Restarts, each after the same time, until more than so many failures fall within an interval."""
         return _FailureRate(failure_rate, failure_interval, delay_interval)

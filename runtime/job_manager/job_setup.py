@@ -32,7 +32,7 @@ from ..graph.job_graph import JobGraph
 from .checkpoints import CheckpointedJob
 from .cluster import Cluster, EmbeddedCluster
 from .job_master import JobRun
-from .restart_strategy import Backoff, ExponentialDelay, FixedDelay, NoRestart, RestartStrategy
+from .restart_strategy import Backoff, ExponentialDelay, FailureRate, FixedDelay, NoRestart, RestartStrategy
 from .restore import describe_operators
 from .restore_points import RestorePoints
 from .scheduling import JobStatus, SchedulerConfig
@@ -132,6 +132,12 @@ def restart_strategy(configuration: Configuration, random: Random) -> RestartStr
     if kind == "fixed-delay":
         attempts = get(options.FIXED_DELAY_ATTEMPTS)
         return FixedDelay(_UNLIMITED if attempts is None else attempts, get(options.FIXED_DELAY_DELAY))
+    if kind == "failure-rate":
+        return FailureRate(
+            get(options.FAILURE_RATE_MAX_FAILURES),
+            get(options.FAILURE_RATE_INTERVAL),
+            get(options.FAILURE_RATE_DELAY),
+        )
     backoff = Backoff(
         initial_ms=get(options.EXPONENTIAL_INITIAL_BACKOFF),
         max_ms=get(options.EXPONENTIAL_MAX_BACKOFF),

@@ -5,6 +5,7 @@ Source: Flink, "Task Failure Recovery" (the strategies, their keys and their def
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from random import Random
 from typing import Protocol
@@ -45,6 +46,28 @@ class FixedDelay:
         if self._left <= 0:
             return None
         self._left -= 1
+        return self._delay_ms
+
+
+class FailureRate:
+    """Restarts, each after the same delay, until more than so many failures fall within an interval.
+
+    >>> strategy = FailureRate(max_failures=1, interval_ms=1_000, delay_ms=10)
+    >>> strategy.on_failure(0), strategy.on_failure(1_001), strategy.on_failure(2_001)
+    (10, 10, None)
+    """
+
+    def __init__(self, max_failures: int, interval_ms: int, delay_ms: int) -> None:
+        self._interval_ms = interval_ms
+        self._delay_ms = delay_ms
+        self._survived: deque[int] = deque(maxlen=max_failures)
+
+    def on_failure(self, now_ms: int) -> int | None:
+        """The delay, unless the last `max_failures` failures are all at most `interval_ms` old."""
+        survived = self._survived
+        if len(survived) == survived.maxlen and now_ms - survived[0] <= self._interval_ms:
+            return None
+        survived.append(now_ms)
         return self._delay_ms
 
 

@@ -191,8 +191,7 @@ def test_restart_strategies_and_storages_of_pyflink_1_set_their_keys(env):
     assert env.get_configuration().get_string("restart-strategy.type", "") == "none"
     assert RestartStrategies.no_restart() == RestartStrategies.no_restart()
     assert RestartStrategies.no_restart() != RestartStrategies.fall_back_restart()
-    with pytest.raises(ConfigurationError, match="failure-rate: in a later release"):
-        env.set_restart_strategy(RestartStrategies.failure_rate_restart(1, 1000, 10))
+    env.set_restart_strategy(RestartStrategies.failure_rate_restart(2, 1000, 10))
 
 
 def test_the_tuning_of_rocksdb_is_remembered(log):

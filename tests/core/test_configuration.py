@@ -177,7 +177,6 @@ def test_an_old_spelling_is_unknown_and_points_to_the_new_one(old: str, new: str
         ("execution.runtime-mode", "TURBO", "STREAMING, BATCH, AUTOMATIC"),
         ("execution.sorted-inputs.memory", "12 parsecs", "amount of memory"),
         ("execution.sorted-inputs.memory", "0 mb", "amount of memory"),
-        ("restart-strategy.type", "failure-rate", "later release"),
         ("restart-strategy.exponential-delay.jitter-factor", "2", "from 0 to 1"),
         ("restart-strategy.exponential-delay.backoff-multiplier", "0.5", "at least 1"),
         ("restart-strategy.fixed-delay.attempts", "0", "infinite"),
