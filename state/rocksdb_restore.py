@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from .backend import BackendContext
+from .entry_keys import PREFIX_BYTES, prefix_of, split_prefix
+from .entry_store import BATCH_ENTRIES
 from .handles import FileRef, KeyedStateHandle
-from .rocksdb_keys import PREFIX_BYTES, prefix_of, split_prefix
 from .rocksdb_snapshot import download_files
-from .rocksdb_store import BATCH_ENTRIES, RocksStore, new_batch, open_read_only
+from .rocksdb_store import RocksStore, new_batch, open_read_only
 from .table_registry import TableRegistry
 
 _OWN_SHARED: Final = "shared/"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from .rocksdb_keys import namespace_slice, successor
+from .entry_keys import namespace_slice, successor
 
 if TYPE_CHECKING:  # a native module of megabytes, loaded when a backend needs it
     import rocksdict
@@ -20,15 +20,12 @@ _WRITE_BUFFER_BYTES: Final = 16 << 20
 _BLOOM_BITS_PER_KEY: Final = 10
 _BACKGROUND_JOBS: Final = 2
 
-BATCH_ENTRIES: Final = 4096
-"""Entries in one WriteBatch; larger ones were no faster."""
-
 
 class RocksStore:
-    """Reads and writes of raw keys and values.
+    """Reads and writes of raw keys and values. Implements `EntryStore`.
 
-    While frozen (a snapshot is pending and its hard links are not made yet) nothing may be written: `delete` keeps what it
-    is asked for back until `thaw`, and callers do not write.
+    It is frozen while a snapshot is pending and its hard links are not made yet: `delete` keeps what it is asked for back until
+    `thaw`.
 
     Args:
         folder: where the files go; made when needed.
@@ -91,6 +88,12 @@ class RocksStore:
         self._held_back.extend(ranges)
         if not self.frozen:
             self._delete_held_back()
+
+    def new_batch(self) -> rocksdict.WriteBatch:
+        return new_batch()
+
+    def write(self, batch: rocksdict.WriteBatch) -> None:
+        self.open().write(batch)
 
     def thaw(self) -> None:
         """Writing is allowed again."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from millstream.core.types import GENERIC, Types
 from millstream.state.backend import BackendContext, TableDescriptor
-from millstream.state.rocksdb_keys import KeyLayout, namespace_slice, successor
+from millstream.state.entry_keys import KeyLayout, namespace_slice, successor
 from tests.state.backend_suite import VALUES, WINDOWS, StateBackendSuite
 from tests.state.local_checkpoints import LocalCheckpoints
 

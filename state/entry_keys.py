@@ -1,4 +1,4 @@
-r"""Where an entry stands in RocksDB: key group, table, namespace, key, so that each of them is one contiguous range.
+r"""Where an entry stands in a store: key group, table, namespace, key, so that each of them is one contiguous range.
 
     u16 key group, u16 table id, u32 length of the namespace, namespace, canonical bytes of the key
 

@@ -1,6 +1,6 @@
-"""Tables of the RocksDB backend: dicts of what was touched lately, before a cache of what is known, before the database.
+"""Tables above a store of entries: dicts of what was touched lately, before a cache of what is known, before the store.
 
-Per namespace there are five layers, read in this order: the dict itself (`RocksStateMap`: entries to be written), removed keys
+Per namespace there are five layers, read in this order: the dict itself (`CachedStateMap`: entries to be written), removed keys
 (to be deleted), two generations of entries that equal what is stored, and the database. An entry moves from the dict to the young
 generation when it is written, back when it is touched, and out of memory with the old generation.
 """
@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 from zlib import crc32
 
 from ..core.types import TypeInformation, exact
 from .backend import StateMap, TableDescriptor
-from .rocksdb_keys import PREFIX_BYTES, KeyLayout, split_prefix, successor
-from .rocksdb_store import BATCH_ENTRIES, RocksStore, new_batch
-from .rocksdb_walk import walk
+from .cached_walk import walk
+from .entry_keys import PREFIX_BYTES, KeyLayout, split_prefix, successor
+from .entry_store import BATCH_ENTRIES, EntryBatch, EntryStore
 from .table_registry import naming_state
-
-if TYPE_CHECKING:  # a native module of megabytes, loaded when a backend needs it
-    import rocksdict
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -30,7 +27,7 @@ _RANGE_KEYS: Final = 4
 slow down every later read a little, deleted keys only their own."""
 
 
-class RocksStateMap(StateMap[K, V]):
+class CachedStateMap(StateMap[K, V]):
     """One namespace.
 
     INVARIANT R1: every stored entry of the namespace is in one of the layers above the database, unless `_partial`.
@@ -51,7 +48,7 @@ class RocksStateMap(StateMap[K, V]):
         "namespace",
     )
 
-    def __init__(self, table: RocksTable, namespace: Any, *, stored: bool) -> None:
+    def __init__(self, table: CachedTable, namespace: Any, *, stored: bool) -> None:
         self._table = table
         self.namespace = namespace
         self.address: Final = _Address(table.layout, namespace)
@@ -123,7 +120,7 @@ class RocksStateMap(StateMap[K, V]):
         """Entries to be written or deleted."""
         return len(self) + len(self._removed)
 
-    def flush(self, batch: rocksdict.WriteBatch, limit: int) -> int:
+    def flush(self, batch: EntryBatch, limit: int) -> int:
         """Put up to `limit` entries, oldest first, and all deletions into `batch`, which the caller writes before anything is
         read; returns how many entries."""
         table, addresses = self._table, self.address.of_all
@@ -216,7 +213,7 @@ class _Address:
         return [self._layout.prefixes[group] + self.part for group in groups]
 
 
-class RocksTable:
+class CachedTable:
     """A `StateTable` with its layers.
 
     Args:
@@ -232,7 +229,7 @@ class RocksTable:
     """
 
     def __init__(
-        self, descriptor: TableDescriptor, layout: KeyLayout, store: RocksStore, *, restored: bool
+        self, descriptor: TableDescriptor, layout: KeyLayout, store: EntryStore, *, restored: bool
     ) -> None:
         self._descriptor = descriptor
         self.layout: Final = layout
@@ -241,10 +238,10 @@ class RocksTable:
         self._values: Final = value_type.serializer()
         self.loads_value: Final = self._values.loads
         self.entries = self.dirty = self.loaded = self.flushed = 0
-        self.maps: Final[dict[Any, RocksStateMap[Any, Any]]] = {}
-        self._touched: dict[Any, RocksStateMap[Any, Any]] = {}  # since the last settle
+        self.maps: Final[dict[Any, CachedStateMap[Any, Any]]] = {}
+        self._touched: dict[Any, CachedStateMap[Any, Any]] = {}  # since the last settle
         # Those to be written, as of the last settle.
-        self._dirty_maps: dict[Any, RocksStateMap[Any, Any]] = {}
+        self._dirty_maps: dict[Any, CachedStateMap[Any, Any]] = {}
         # Few namespaces: exactly which key groups have entries of each. Many: only whether there may be any at all.
         self._groups: dict[Any, set[int]] | None = {} if descriptor.few_namespaces else None
         self._any_stored = restored
@@ -263,7 +260,7 @@ class RocksTable:
         if found is None:
             found = self.maps.get(namespace)
             if found is None:
-                found = RocksStateMap(self, namespace, stored=self._is_stored(namespace))
+                found = CachedStateMap(self, namespace, stored=self._is_stored(namespace))
                 self.maps[namespace] = found
             self._touched[namespace] = found
         return found
@@ -315,13 +312,13 @@ class RocksTable:
             self._values.dumps_batch(values)  # raises, and tells which value
         return exact.dumps_each(values)
 
-    def stored_entries(self, found: RocksStateMap[Any, Any]) -> Iterator[tuple[Any, bytes]]:
+    def stored_entries(self, found: CachedStateMap[Any, Any]) -> Iterator[tuple[Any, bytes]]:
         """Keys and encoded values of a namespace in the database."""
         for prefix in found.address.prefixes(self._groups_of(found.namespace)):
             for db_key, raw in self.store.scan(prefix):
                 yield self.layout.decode(db_key[len(prefix) :]), raw
 
-    def note_stored(self, found: RocksStateMap[Any, Any], addresses: list[bytes]) -> None:
+    def note_stored(self, found: CachedStateMap[Any, Any], addresses: list[bytes]) -> None:
         """Entries of a namespace have been written."""
         self._any_stored = True
         if self._groups is not None:
@@ -370,22 +367,22 @@ class RocksTable:
 
     def _flush(self, limit: int) -> int:
         done = 0
-        db, batch = self.store.open(), new_batch()
+        store, batch = self.store, self.store.new_batch()
         for namespace, found in list(self._dirty_maps.items()):
             while found.dirty() and done < limit:
                 done += found.flush(batch, min(BATCH_ENTRIES, limit - done))
                 if batch.len() >= BATCH_ENTRIES:
-                    db.write(batch)
-                    batch = new_batch()
+                    store.write(batch)
+                    batch = store.new_batch()
             self._count(found, found.size(), found.dirty())
             if not found.dirty():
                 del self._dirty_maps[namespace]
             if done >= limit:
                 break
-        db.write(batch)
+        store.write(batch)
         return done
 
-    def _count(self, found: RocksStateMap[Any, Any], size: int, dirty: int) -> None:
+    def _count(self, found: CachedStateMap[Any, Any], size: int, dirty: int) -> None:
         self.entries += size - found._counted
         self.dirty += dirty - found._dirty
         found._counted, found._dirty = size, dirty

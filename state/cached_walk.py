@@ -1,4 +1,4 @@
-"""Goes through a table of the RocksDB backend that may be changed meanwhile: what is in memory, then what is stored."""
+"""Goes through a cached table that may be changed meanwhile: what is in memory, then what is stored."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from .rocksdb_keys import PREFIX_BYTES, namespace_slice
+from .entry_keys import PREFIX_BYTES, namespace_slice
 
 if TYPE_CHECKING:
-    from .rocksdb_table import RocksStateMap, RocksTable
+    from .cached_table import CachedStateMap, CachedTable
 
 _CHUNK: Final = 128
-"""Entries read at once: no iterator of RocksDB, which would keep old files alive, is left open between two steps."""
+"""Entries read at once: no iterator of the store (which would keep old files of RocksDB alive) is left open between two steps."""
 
 
-def walk(table: RocksTable) -> Iterator[tuple[Any, Any, Any]]:
+def walk(table: CachedTable) -> Iterator[tuple[Any, Any, Any]]:
     """As `StateTable.walk`."""
     for namespace, found in list(table.maps.items()):
         for key in [*found._old, *found._young, *found]:
@@ -26,7 +26,7 @@ def walk(table: RocksTable) -> Iterator[tuple[Any, Any, Any]]:
         yield from _walk_stored(table, prefix)
 
 
-def _walk_stored(table: RocksTable, prefix: bytes) -> Iterator[tuple[Any, Any, Any]]:
+def _walk_stored(table: CachedTable, prefix: bytes) -> Iterator[tuple[Any, Any, Any]]:
     layout, start = table.layout, prefix
     while chunk := list(islice(table.store.scan(prefix, start), _CHUNK)):
         for db_key, raw in chunk:
@@ -37,7 +37,7 @@ def _walk_stored(table: RocksTable, prefix: bytes) -> Iterator[tuple[Any, Any, A
         start = chunk[-1][0] + b"\0"
 
 
-def _held(found: RocksStateMap[Any, Any], key: Any) -> Any:
+def _held(found: CachedStateMap[Any, Any], key: Any) -> Any:
     """The value in memory, for reading; the layers stay as they are."""
     for layer in (found, found._young, found._old):
         value = dict.get(layer, key)

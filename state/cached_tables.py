@@ -1,0 +1,131 @@
+"""The cached tables of one backend, and the bound on what they hold in memory together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from .backend import BackendContext, BackendStatistics, TableDescriptor
+from .cached_table import CachedTable
+from .cleanup import Sweep
+from .entry_keys import KeyLayout
+from .entry_store import EntryStore
+from .table_registry import TableRegistry
+
+_MOST_DIRTY_ENTRIES: Final = 25_000
+"""More than this are never left to be written at a barrier: it bounds the synchronous part of a snapshot."""
+
+
+class CachedTables:
+    """What is in memory stays below `cache_entries`, but for what one batch touches, and for what is touched while the store is
+    frozen (at most twice as much: then the backend must thaw it).
+
+    Args:
+        store: below all tables.
+        registry: with what was restored, and nothing else yet.
+        thaw: makes the store take writes again, at once.
+    """
+
+    def __init__(
+        self,
+        context: BackendContext,
+        store: EntryStore,
+        registry: TableRegistry,
+        thaw: Callable[[], None],
+    ) -> None:
+        self._context = context
+        self._store = store
+        self._registry = registry
+        self._thaw = thaw
+        self._restored_names = {info.name for info in registry.infos()}
+        self._tables: dict[str, CachedTable] = {}
+        self._sweeps: list[Sweep] = []
+        self._most_dirty = max(1, min(_MOST_DIRTY_ENTRIES, context.cache_entries // 2))
+
+    def open(self, descriptor: TableDescriptor) -> CachedTable:
+        """See `KeyedStateBackend.table`."""
+        info = self._registry.declare(descriptor)
+        table = self._tables.get(descriptor.name)
+        if table is None:
+            layout = KeyLayout(self._context, descriptor, info.table_id)
+            restored = descriptor.name in self._restored_names
+            table = CachedTable(descriptor, layout, self._store, restored=restored)
+            self._tables[descriptor.name] = table
+            if descriptor.expiry is not None and descriptor.expiry.reads_clock_after:
+                self._sweeps.append(Sweep(table, descriptor.expiry, self._context.clock))
+        return table
+
+    def write_all(self) -> None:
+        """Put everything that is not stored yet into the store: the synchronous part of a snapshot."""
+        for table in self._tables.values():
+            table.settle()
+            if table.dirty:
+                table.flush(table.dirty)
+
+    def clear(self) -> None:
+        """See `KeyedStateBackend.clear`."""
+        for table in self._tables.values():
+            for namespace in list(table.namespaces()):
+                table.drop(namespace)
+
+    def end_of_batch(self) -> None:
+        """Sweep, count, and make room where the bound is passed."""
+        for sweep in self._sweeps:
+            sweep.end_of_batch()
+        entries = dirty = 0
+        for table in self._tables.values():
+            table.settle()
+            entries += table.entries
+            dirty += table.dirty
+        if entries > self._context.cache_entries:
+            self._make_room(entries)
+        elif dirty > self._most_dirty:
+            self._write_back(dirty - self._most_dirty * 3 // 4)
+
+    def thawed(self) -> None:
+        """The store takes writes again."""
+        for table in self._tables.values():
+            table.thawed()
+
+    def statistics(self, bytes_on_disk: int) -> BackendStatistics:
+        """As of the end of the last batch: settling now could take maps from under the operator that is using them."""
+        tables = self._tables.values()
+        return BackendStatistics(
+            entries_in_memory=sum(table.entries for table in tables),
+            loads=sum(table.loaded for table in tables),
+            flushed=sum(table.flushed for table in tables),
+            bytes_on_disk=bytes_on_disk,
+        )
+
+    def close(self) -> None:
+        """Free the memory. Idempotent."""
+        self._tables.clear()
+
+    def _make_room(self, entries: int) -> None:
+        """Down to three quarters of the bound, so that it is not needed again at once."""
+        target = self._context.cache_entries * 3 // 4
+        excess = entries - target
+        if self._evict(excess) >= excess:
+            return
+        if self._store.frozen:
+            if sum(table.entries for table in self._tables.values()) <= 2 * self._context.cache_entries:
+                return
+            self._thaw()
+        left = sum(table.entries for table in self._tables.values()) - target
+        self._write_back(left)
+        self._evict(left)
+
+    def _evict(self, excess: int) -> int:
+        """Forget up to about `excess` entries; twice over the tables, because each first loses its older generation."""
+        done = 0
+        for table in [*self._tables.values()] * 2:
+            if done < excess:
+                done += table.evict(excess - done)
+        return done
+
+    def _write_back(self, entries: int) -> None:
+        if self._store.frozen:
+            return
+        for table in self._tables.values():
+            if entries > 0 and table.dirty:
+                entries -= table.flush(entries)
