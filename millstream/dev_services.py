@@ -1,18 +1,18 @@
-"""`millstream dev services up kafka`: real services in the foreground, for tests and demos in other terminals."""
+"""`millstream dev services up kafka postgresql redis`: real services in the foreground, for tests and demos in other terminals."""
 
 from __future__ import annotations
 
 import contextlib
 import enum
 import signal
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, assert_never
 
 import typer
 from rich.console import Console
 
 from .core.errors import MillstreamError
-from .dev.kafka import KafkaBroker
-from .dev.provide import ADDRESS_VARIABLES, provide_kafka
+from .dev.provide import ADDRESS_VARIABLES, provide_kafka, provide_postgresql, provide_redis
 
 app = typer.Typer(help="Tools for developing Millstream and jobs.", no_args_is_help=True)
 services = typer.Typer(help="Real services for tests, demos and benchmarks.", no_args_is_help=True)
@@ -23,6 +23,8 @@ class ServiceName(enum.StrEnum):
     """What can be started."""
 
     KAFKA = "kafka"
+    POSTGRESQL = "postgresql"
+    REDIS = "redis"
 
 
 @services.callback()
@@ -52,15 +54,28 @@ def up(
         console.print("stopping")
 
 
-def _start(name: ServiceName, console: Console, running: contextlib.ExitStack) -> KafkaBroker:
+def _start(name: ServiceName, console: Console, running: contextlib.ExitStack) -> str:
+    """The address of the service, which runs until the stack is closed."""
+    with console.status(f"starting {name} (the first time, the jars of Apache Kafka are fetched)"):
+        try:
+            address, stop = _provide(name)
+        except MillstreamError as error:
+            console.print(f"{name}: {error}", style="red", markup=False)
+            raise typer.Exit(1) from error
+    running.callback(stop)
+    console.print(f"export {ADDRESS_VARIABLES[name]}={address}", soft_wrap=True)
+    return address
+
+
+def _provide(name: ServiceName) -> tuple[str, Callable[[], None]]:
     match name:
         case ServiceName.KAFKA:
-            with console.status("starting Apache Kafka (the first time its jars are fetched)"):
-                try:
-                    broker = provide_kafka()
-                except MillstreamError as error:
-                    console.print(f"kafka: {error}", style="red", markup=False)
-                    raise typer.Exit(1) from error
-            running.callback(broker.stop)
-            console.print(f"export {ADDRESS_VARIABLES['kafka']}={broker.bootstrap_servers}", soft_wrap=True)
-            return broker
+            broker = provide_kafka()
+            return broker.bootstrap_servers, broker.stop
+        case ServiceName.POSTGRESQL:
+            server = provide_postgresql()
+        case ServiceName.REDIS:
+            server = provide_redis()
+        case _:
+            assert_never(name)
+    return server.url, server.stop

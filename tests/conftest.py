@@ -12,13 +12,14 @@ from hypothesis import settings
 
 from millstream.core.errors import MillstreamError
 from millstream.dev.kafka import KafkaBroker, create_topic
-from millstream.dev.provide import provide_kafka
+from millstream.dev.provide import ADDRESS_VARIABLES, provide_kafka, provide_postgresql, provide_redis
+from millstream.dev.server import Server
 from tests.services.availability import refuse_skip, unavailable, unique_name
 
 # A run started in the background of a script inherits an ignored SIGINT, and programs started by tests would ignore it too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-SERVICE_FIXTURES = frozenset({"kafka", "kafka_topic"})
+SERVICE_FIXTURES = frozenset({"kafka", "kafka_topic", "postgresql", "redis_server"})
 
 # A loaded machine is not a failure: no deadline per example. Failing examples print how to repeat them.
 settings.register_profile("millstream", deadline=None, print_blob=True)
@@ -86,3 +87,26 @@ def kafka_topic(kafka: KafkaBroker) -> Callable[..., str]:
         return name
 
     return make
+
+
+@pytest.fixture(scope="session")
+def postgresql(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A running PostgreSQL, one for each process of pytest's; a test that stops it starts it again before it ends."""
+    yield from _server(request, "postgresql", provide_postgresql)
+
+
+@pytest.fixture(scope="session")
+def redis_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A running Redis, as `postgresql`."""
+    yield from _server(request, "redis", provide_redis)
+
+
+def _server(request: pytest.FixtureRequest, name: str, provide: Callable[[], Server]) -> Iterator[Server]:
+    if request.config.getoption("--no-start-services") and not os.environ.get(ADDRESS_VARIABLES[name]):
+        unavailable("this run starts no services", fix="make test-all")
+    try:
+        server = provide()
+    except MillstreamError as error:
+        unavailable(error.what, fix=error.fix)
+    yield server
+    server.stop()

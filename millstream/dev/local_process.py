@@ -80,6 +80,14 @@ class LocalProcess:
             self._process.kill()
             self._process.wait()
 
+    def ended_within(self, timeout_s: float) -> bool:
+        """Whether it ends within that time."""
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def wait(self) -> int:
         """Returns its exit status when it has ended by itself."""
         return self._process.wait()

@@ -9,8 +9,17 @@ from typing import Final
 
 from .containers import ContainerKafka, docker_answers
 from .kafka import GivenKafka, KafkaBroker, LocalKafka
+from .postgresql import LocalPostgreSQL
+from .redis import LocalRedis
+from .server import GivenServer, LocalServer, Server
 
-ADDRESS_VARIABLES: Final[Mapping[str, str]] = MappingProxyType({"kafka": "MILLSTREAM_TEST_KAFKA"})
+ADDRESS_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "kafka": "MILLSTREAM_TEST_KAFKA",
+        "postgresql": "MILLSTREAM_TEST_POSTGRESQL",
+        "redis": "MILLSTREAM_TEST_REDIS",
+    }
+)
 
 
 def provide_kafka() -> KafkaBroker:
@@ -27,6 +36,27 @@ def provide_kafka() -> KafkaBroker:
         broker.stop()
         raise
     return broker
+
+
+def provide_postgresql() -> Server:
+    """A running PostgreSQL; the caller stops it. Raises as `provide_kafka`."""
+    return _provide("postgresql", LocalPostgreSQL)
+
+
+def provide_redis() -> Server:
+    """A running Redis; the caller stops it. Raises as `provide_kafka`."""
+    return _provide("redis", LocalRedis)
+
+
+def _provide(name: str, local: type[LocalServer]) -> Server:
+    url = os.environ.get(ADDRESS_VARIABLES[name])
+    server: Server = GivenServer(url, ADDRESS_VARIABLES[name]) if url else local()
+    try:
+        server.start()
+    except BaseException:
+        server.stop()
+        raise
+    return server
 
 
 def _find_kafka() -> KafkaBroker:

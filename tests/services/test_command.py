@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from millstream.dev.kafka import KafkaBroker, answers
+from millstream.dev.server import Server
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from millstream.dev_services import app; app()", "services", "up", "kafka"]
@@ -40,3 +41,16 @@ def test_an_address_nobody_answers_at_is_one_clear_error() -> None:
     assert "does not answer" in done.stdout
     assert "unset MILLSTREAM_TEST_KAFKA" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_databases_are_started_together_and_print_their_urls(
+    postgresql: Server, redis_server: Server
+) -> None:
+    command = [*COMMAND[:-1], "postgresql", "redis"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline().startswith("export MILLSTREAM_TEST_POSTGRESQL=postgresql://")
+        assert running.stdout.readline().startswith("export MILLSTREAM_TEST_REDIS=redis://")
+        assert "2 running" in running.stdout.readline()
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(30) == 0
