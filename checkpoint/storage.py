@@ -23,7 +23,7 @@ from ..state.handles import FileRef
 from .files import Entry, Files, LocalFiles
 from .metadata import METADATA_FILE, Metadata, decode_metadata
 from .retry import RetryPolicy
-from .streams import StorageReader, StorageStreams, corrupt_file, perform, reason_of, storage_error
+from .streams import StorageReader, StorageStreams, perform, reason_of, storage_error, unreadable
 
 T = TypeVar("T")
 
@@ -204,7 +204,7 @@ class CheckpointStorage:
         """The metadata of a complete checkpoint of this job.
 
         Raises:
-            CheckpointError: NOT_FOUND, CORRUPT or INCOMPATIBLE.
+            CheckpointError: NOT_FOUND, CORRUPT, INCOMPATIBLE or STORAGE.
         """
         return read_metadata(self._files, f"{self.job_id}/{checkpoint_folder(checkpoint_id)}", self._retry)
 
@@ -257,12 +257,16 @@ def read_metadata(files: Files, folder: str, retry: RetryPolicy) -> Metadata:
             fix="name the folder of a checkpoint (.../<job-id>/chk-<n>); `millstream checkpoints DIR` lists them",
         ) from error
     except OSError as error:
-        raise corrupt_file(f"the metadata cannot be read: {reason_of(error)}", files.url(path)) from error
+        raise unreadable("the metadata", error, files.url(path)) from error
     return decode_metadata(content, files.url(path))
 
 
 def read_job_record(files: Files, job_id: str, retry: RetryPolicy) -> JobRecord | None:
-    """What is kept of a job; None when it is missing or unreadable: nothing rests on it alone."""
+    """What is kept of a job; None when it is missing or damaged: nothing rests on it alone.
+
+    Raises:
+        CheckpointError: STORAGE. A record that is only out of reach may hold the highest attempt of all.
+    """
     path = f"{job_id}/{JOB_FILE}"
 
     def attempt() -> bytes:
@@ -271,5 +275,7 @@ def read_job_record(files: Files, job_id: str, retry: RetryPolicy) -> JobRecord 
 
     try:
         return msgspec.json.decode(retry.run(attempt), type=JobRecord)
-    except (OSError, msgspec.MsgspecError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, msgspec.MsgspecError):
         return None
+    except OSError as error:
+        raise unreadable("the job's record", error, files.url(path)) from error

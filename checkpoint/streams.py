@@ -148,9 +148,7 @@ class StorageReader:
         except FileNotFoundError as error:
             raise corrupt_file("a checkpoint file is missing", self._where(ref)) from error
         except OSError as error:
-            raise corrupt_file(
-                f"a checkpoint file cannot be read: {reason_of(error)}", self._where(ref)
-            ) from error
+            raise unreadable("a checkpoint file", error, self._where(ref)) from error
 
     def _check(self, ref: FileRef, size: int, checksum: str) -> None:
         if size != ref.size:
@@ -188,6 +186,22 @@ def storage_error(what: str, where: str) -> CheckpointError:
         what,
         where=where,
         fix="make the directory writable and free some space, or choose another with execution.checkpointing.dir",
+    )
+
+
+def unreadable(what: str, error: OSError, where: str) -> CheckpointError:
+    """Damage where the storage answered and something else is in the file's place; else the storage is out of reach.
+
+    The difference matters: damage makes an older checkpoint the best there is, an absent storage is waited for.
+    """
+    text = f"{what} cannot be read: {reason_of(error)}"
+    if isinstance(error, IsADirectoryError | NotADirectoryError):
+        return corrupt_file(text, where)
+    return CheckpointError(
+        CheckpointFailureReason.STORAGE,
+        text,
+        where=where,
+        fix="make the storage reachable and readable, then start again with --resume; nothing was deleted",
     )
 
 

@@ -1,4 +1,4 @@
-"""`millstream dev services up kafka postgresql redis`: real services in the foreground, for tests and demos in other terminals."""
+"""`millstream dev services up kafka postgresql redis s3`: real services in the foreground, for tests and demos in other terminals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from .core.errors import MillstreamError
-from .dev.provide import ADDRESS_VARIABLES, provide_kafka, provide_postgresql, provide_redis
+from .dev.provide import ADDRESS_VARIABLES, provide_kafka, provide_postgresql, provide_redis, provide_s3
 
 app = typer.Typer(help="Tools for developing Millstream and jobs.", no_args_is_help=True)
 services = typer.Typer(help="Real services for tests, demos and benchmarks.", no_args_is_help=True)
@@ -25,6 +25,7 @@ class ServiceName(enum.StrEnum):
     KAFKA = "kafka"
     POSTGRESQL = "postgresql"
     REDIS = "redis"
+    S3 = "s3"
 
 
 @services.callback()
@@ -76,6 +77,8 @@ def _provide(name: ServiceName) -> tuple[str, Callable[[], None]]:
             server = provide_postgresql()
         case ServiceName.REDIS:
             server = provide_redis()
+        case ServiceName.S3:
+            server = provide_s3()
         case _:
             assert_never(name)
     return server.url, server.stop

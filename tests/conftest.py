@@ -12,14 +12,21 @@ from hypothesis import settings
 
 from millstream.core.errors import MillstreamError
 from millstream.dev.kafka import KafkaBroker, create_topic
-from millstream.dev.provide import ADDRESS_VARIABLES, provide_kafka, provide_postgresql, provide_redis
+from millstream.dev.provide import (
+    ADDRESS_VARIABLES,
+    provide_kafka,
+    provide_postgresql,
+    provide_redis,
+    provide_s3,
+)
+from millstream.dev.s3 import s3_environment
 from millstream.dev.server import Server
 from tests.services.availability import refuse_skip, unavailable, unique_name
 
 # A run started in the background of a script inherits an ignored SIGINT, and programs started by tests would ignore it too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-SERVICE_FIXTURES = frozenset({"kafka", "kafka_topic", "postgresql", "redis_server"})
+SERVICE_FIXTURES = frozenset({"kafka", "kafka_topic", "postgresql", "redis_server", "s3", "s3_bucket"})
 
 # A loaded machine is not a failure: no deadline per example. Failing examples print how to repeat them.
 settings.register_profile("millstream", deadline=None, print_blob=True)
@@ -110,3 +117,22 @@ def _server(request: pytest.FixtureRequest, name: str, provide: Callable[[], Ser
         unavailable(error.what, fix=error.fix)
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A running S3 server, as `postgresql`."""
+    yield from _server(request, "s3", provide_s3)
+
+
+@pytest.fixture
+def s3_bucket(s3: Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """`s3://<a new bucket>`, which this process and those it starts can reach."""
+    from s3fs import S3FileSystem
+
+    for name, value in s3_environment(s3.url).items():
+        monkeypatch.setenv(name, value)
+    S3FileSystem.clear_instance_cache()  # what an earlier test connected to
+    bucket = unique_name("bucket")
+    S3FileSystem().mkdir(bucket)
+    return f"s3://{bucket}"

@@ -11,6 +11,7 @@ from .containers import ContainerKafka, docker_answers
 from .kafka import GivenKafka, KafkaBroker, LocalKafka
 from .postgresql import LocalPostgreSQL
 from .redis import LocalRedis
+from .s3 import LocalS3
 from .server import GivenServer, LocalServer, Server
 
 ADDRESS_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
@@ -18,6 +19,7 @@ ADDRESS_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
         "kafka": "MILLSTREAM_TEST_KAFKA",
         "postgresql": "MILLSTREAM_TEST_POSTGRESQL",
         "redis": "MILLSTREAM_TEST_REDIS",
+        "s3": "MILLSTREAM_TEST_S3",
     }
 )
 
@@ -46,6 +48,11 @@ def provide_postgresql() -> Server:
 def provide_redis() -> Server:
     """A running Redis; the caller stops it. Raises as `provide_kafka`."""
     return _provide("redis", LocalRedis)
+
+
+def provide_s3() -> Server:
+    """A running S3 server; the caller stops it. Raises as `provide_kafka`."""
+    return _provide("s3", LocalS3)
 
 
 def _provide(name: str, local: type[LocalServer]) -> Server:
