@@ -235,8 +235,7 @@ class CachedTable:
         self.layout: Final = layout
         self.store: Final = store
         value_type: TypeInformation[Any] = descriptor.value_type
-        self._values: Final = value_type.serializer()
-        self.loads_value: Final = self._values.loads
+        self.loads_value: Final = value_type.serializer().loads
         self.entries = self.dirty = self.loaded = self.flushed = 0
         self.maps: Final[dict[Any, CachedStateMap[Any, Any]]] = {}
         self._touched: dict[Any, CachedStateMap[Any, Any]] = {}  # since the last settle
@@ -300,17 +299,8 @@ class CachedTable:
         return walk(self)
 
     def dumps_values(self, values: list[Any]) -> list[bytes]:
-        """Each encoded. Checking a type costs more than encoding: plain types check all values at once.
-
-        Raises:
-            RecordSerializationError: a value is not of the declared type, or has no exact encoding.
-        """
-        value_type = self._descriptor.value_type
-        if not value_type.is_plain:
-            return list(map(self._values.dumps, values))
-        if value_type.mismatch(values) is not None:
-            self._values.dumps_batch(values)  # raises, and tells which value
-        return exact.dumps_each(values)
+        """Each encoded, as `dumps_each`."""
+        return dumps_each(self._descriptor.value_type, values)
 
     def stored_entries(self, found: CachedStateMap[Any, Any]) -> Iterator[tuple[Any, bytes]]:
         """Keys and encoded values of a namespace in the database."""
@@ -396,3 +386,17 @@ class CachedTable:
         if self._groups is not None:
             return sorted(self._groups.get(namespace, ()))
         return self.layout.prefixes.keys()
+
+
+def dumps_each(value_type: TypeInformation[Any], values: list[Any]) -> list[bytes]:
+    """Each encoded. Checking a type costs more than encoding: plain types check all values at once.
+
+    Raises:
+        RecordSerializationError: a value is not of the declared type, or has no exact encoding.
+    """
+    serializer = value_type.serializer()
+    if not value_type.is_plain:
+        return list(map(serializer.dumps, values))
+    if value_type.mismatch(values) is not None:
+        serializer.dumps_batch(values)  # raises, and tells which value
+    return exact.dumps_each(values)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from .backend import BackendContext, BackendStatistics, TableDescriptor
-from .cached_table import CachedTable
+from .cached_table import CachedTable, dumps_each
 from .cleanup import Sweep
 from .entry_keys import KeyLayout
 from .entry_store import EntryStore
+from .outdated_entries import move_outdated
 from .table_registry import TableRegistry
 
 _MOST_DIRTY_ENTRIES: Final = 25_000
@@ -49,6 +51,7 @@ class CachedTables:
         if table is None:
             layout = KeyLayout(self._context, descriptor, info.table_id)
             restored = descriptor.name in self._restored_names
+            self._move_outdated(descriptor, layout)
             table = CachedTable(descriptor, layout, self._store, restored=restored)
             self._tables[descriptor.name] = table
             if descriptor.expiry is not None and descriptor.expiry.reads_clock_after:
@@ -100,6 +103,17 @@ class CachedTables:
     def close(self) -> None:
         """Free the memory. Idempotent."""
         self._tables.clear()
+
+    def _move_outdated(self, descriptor: TableDescriptor, layout: KeyLayout) -> None:
+        """Bring what was restored of a table to the types it is declared with; afterwards nothing tells that they were others."""
+        outdated = self._registry.outdated(descriptor.name)
+        if not outdated:
+            return
+        if self._store.frozen:
+            self._thaw()
+        dumps = partial(dumps_each, descriptor.value_type)
+        move_outdated(self._store, outdated, descriptor, layout.prefixes, dumps, layout.operator)
+        self._registry.moved(descriptor.name)
 
     def _make_room(self, entries: int) -> None:
         """Down to three quarters of the bound, so that it is not needed again at once."""

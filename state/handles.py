@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from ..core.types import TypeSchema
+
 ACCUMULATORS_STATE: Final = "accumulators"
 """The list state that holds what an operator's functions have added up: statistics, which may go without an operator."""
 
@@ -28,7 +30,14 @@ class FileRef(msgspec.Struct, frozen=True):
 
 
 class TableInfo(msgspec.Struct, frozen=True):
-    """How a state table was written, so that a restore can refuse what does not fit."""
+    """How a state table was written, so that a restore can refuse what does not fit, and read what has evolved.
+
+    Attributes:
+        table_id: its number in the files. A name may have several tables, when not every subtask has brought what it restored
+            to the types of now.
+        key_schema, namespace_schema, value_schema: what the types named above looked like; None from releases that did not
+            write them, and for a namespace type that is none.
+    """
 
     name: str
     table_id: int
@@ -36,6 +45,9 @@ class TableInfo(msgspec.Struct, frozen=True):
     key_type: str
     namespace_type: str
     value_type: str
+    key_schema: TypeSchema | None = None
+    namespace_schema: TypeSchema | None = None
+    value_schema: TypeSchema | None = None
 
 
 class KeyedStateHandle(msgspec.Struct, frozen=True):

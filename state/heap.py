@@ -40,7 +40,7 @@ class HeapBackend:
             context.operator, (info for handle in context.restored for info in handle.tables)
         )
         self._tables: dict[str, HeapTable] = {}
-        self._unopened: dict[str, list[Block]] = {}
+        self._unopened: dict[int, list[Block]] = {}  # by table id
         self._pending: HeapSnapshot | None = None
         self._merge_step = 0  # 0: nothing to merge
         for handle in context.restored:
@@ -50,7 +50,9 @@ class HeapBackend:
         info = self._registry.declare(descriptor)
         table = self._tables.get(descriptor.name)
         if table is None:
-            table = HeapTable(descriptor, info, self._take_restored(descriptor))
+            restored = [*self._registry.outdated(descriptor.name), info]
+            table = HeapTable(descriptor, info, self._take_restored(descriptor, restored))
+            self._registry.moved(descriptor.name)
             self._tables[descriptor.name] = table
         return table
 
@@ -60,7 +62,7 @@ class HeapBackend:
             _FrozenTable(table.info, table.descriptor, table.freeze()) for table in self._tables.values()
         ]
         # Blocks of tables that the program has not opened (yet) are carried on as they are.
-        carried = [(self._registry.table_id(name), list(blocks)) for name, blocks in self._unopened.items()]
+        carried = [(table_id, list(blocks)) for table_id, blocks in self._unopened.items()]
         self._merge_step = 0
         self._pending = HeapSnapshot(self, checkpoint_id, self._registry.infos(), frozen, carried)
         return self._pending
@@ -98,19 +100,20 @@ class HeapBackend:
 
     def _read(self, handle: KeyedStateHandle) -> None:
         """Collect the blocks of this subtask's key groups; they are decoded when their table is opened."""
-        names = {info.table_id: info.name for info in handle.tables}
+        numbers = {info.table_id: self._registry.table_id(info) for info in handle.tables}
         first, last = self._context.key_groups
         for ref in handle.files.values():
             local = self._context.local_dir / "restored"
             self._context.reader.download(ref, local)
             for table_id, block in read_blocks(local, first, last):
-                self._unopened.setdefault(names[table_id], []).append(block)
+                self._unopened.setdefault(numbers[table_id], []).append(block)
             local.unlink()
 
-    def _take_restored(self, descriptor: TableDescriptor) -> Iterator[Run]:
-        codec = BlockCodec(descriptor, self._context.operator)
-        for block in self._unopened.pop(descriptor.name, ()):
-            yield from codec.decode(block)
+    def _take_restored(self, descriptor: TableDescriptor, tables: Iterable[TableInfo]) -> Iterator[Run]:
+        for info in tables:
+            codec = BlockCodec(descriptor, self._context.operator, written=info.value_schema)
+            for block in self._unopened.pop(info.table_id, ()):
+                yield from codec.decode(block)
 
 
 class _FrozenTable(NamedTuple):

@@ -51,7 +51,7 @@ def _copy(
     registry: TableRegistry,
 ) -> None:
     first, last = key_groups
-    renumbered = {info.table_id: registry.table_id(info.name) for info in handle.tables}
+    renumbered = {info.table_id: registry.table_id(info) for info in handle.tables}
     target = store.open()
     batch = new_batch()
     source = open_read_only(folder)

@@ -19,7 +19,9 @@ from typing import Any, BinaryIO, Final, NamedTuple, TypeAlias
 import msgspec
 
 from ..core.errors import CheckpointError, CheckpointFailureReason
+from ..core.types import TypeSchema
 from .backend import TableDescriptor
+from .evolved_values import EvolvedValues
 from .table_registry import naming_state
 
 FORMAT: Final = "heap-1"
@@ -57,13 +59,15 @@ class BlockCodec:
     Args:
         descriptor: of the table.
         operator: name for error messages.
+        written: how the values of the blocks to be decoded looked; None: as declared.
     """
 
-    def __init__(self, descriptor: TableDescriptor, operator: str) -> None:
+    def __init__(self, descriptor: TableDescriptor, operator: str, written: TypeSchema | None = None) -> None:
         self._operator = operator
         self._name = descriptor.name
         self._keys = descriptor.key_type.serializer()
         self._values = descriptor.value_type.serializer()
+        self._read_values = EvolvedValues(written, descriptor.value_type)
         namespaces = descriptor.namespace_type
         self._namespaces = None if namespaces is None else namespaces.serializer()
 
@@ -91,7 +95,8 @@ class BlockCodec:
             names: Sequence[Any] = [None] * block.runs
         else:
             names = self._namespaces.loads_batch(namespaces)
-        all_keys, all_values = self._keys.loads_batch(keys), self._values.loads_batch(values)
+        with naming_state(self._operator, self._name):
+            all_keys, all_values = self._keys.loads_batch(keys), self._read_values.loads_batch(values)
         start = 0
         for name, count in zip(names, struct.unpack(f">{block.runs}I", counts), strict=True):
             yield name, all_keys[start : start + count], all_values[start : start + count]

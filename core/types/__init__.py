@@ -19,6 +19,9 @@ from .composite import coercion_of as coercion_of
 from .composite import holds_pickled as holds_pickled
 from .copying import IMMUTABLE as IMMUTABLE
 from .copying import copy_value as copy_value
+from .evolution import conversion as conversion
+from .evolution import difference as difference
+from .evolution import key_difference as key_difference
 from .excerpt import excerpt as excerpt
 from .factories import Types as Types
 from .inference import as_type as as_type
@@ -30,6 +33,9 @@ from .key_encoder import KeyEncoder as KeyEncoder
 from .keys import InvalidKeyError as InvalidKeyError
 from .row import Row as Row
 from .row import RowKind as RowKind
+from .schema import TypeSchema as TypeSchema
+from .schema import reading_type as reading_type
+from .schema import schema_of as schema_of
 from .tagged_union import TaggedUnionTypeInfo as TaggedUnionTypeInfo
 
 __all__ = [
@@ -50,13 +56,19 @@ __all__ = [
     "TaggedUnionTypeInfo",
     "TupleTypeInfo",
     "TypeInformation",
+    "TypeSchema",
     "Types",
     "as_type",
     "class_name",
     "coercion_of",
+    "conversion",
     "copy_value",
+    "difference",
     "excerpt",
     "holds_pickled",
     "infer_type",
+    "key_difference",
+    "reading_type",
     "register_classes",
+    "schema_of",
 ]

@@ -209,7 +209,7 @@ def _make_builder(cls: type, written: tuple[str, ...]) -> Builder:
     build = _plain_builder(cls, fields)
     if written == fields:
         return build
-    defaults = _defaults(cls)
+    defaults = field_defaults(cls)
     steps: list[tuple[int, Callable[[], Any]]] = []
     for field in fields:
         if field in written:
@@ -268,7 +268,7 @@ def _build_dataclass(cls: type, fields: tuple[str, ...], row: tuple[Any, ...]) -
     return record
 
 
-def _defaults(cls: type) -> dict[str, Callable[[], Any]]:
+def field_defaults(cls: type) -> dict[str, Callable[[], Any]]:
     """What makes the default of each field that has one."""
     if is_namedtuple_class(cls):
         return {name: partial(_same, value) for name, value in cls._field_defaults.items()}  # type: ignore[attr-defined]
