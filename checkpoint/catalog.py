@@ -24,6 +24,7 @@ from .storage import (
     read_metadata,
 )
 from .streams import perform
+from .two_phase_commit import COMMITTABLES_STATE
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ def list_checkpoints(url: str) -> list[CheckpointInfo]:
     Checks that the files are there with their sizes, not their content.
 
     Raises:
-        CheckpointError: STORAGE, when the directory cannot be listed.
+        CheckpointError: STORAGE, when the directory cannot be listed or a checkpoint in it cannot be read.
     """
     files = open_files(url)
     entries = _entries(files, "")
@@ -151,18 +152,23 @@ def find_latest(url: str, job_name: str) -> list[CheckpointInfo]:
     return sorted(run, key=lambda i: i.checkpoint_id, reverse=True)
 
 
-def resume_point(url: str, job_name: str, *, verify_content: bool = True) -> ResumePoint | None:
+def resume_point(
+    url: str, job_name: str, *, verify_content: bool = True, fallback: bool = False
+) -> ResumePoint | None:
     """Where `--resume` continues; None when there is no complete checkpoint of this job at all: start afresh.
 
-    Damaged checkpoints newer than the one used are reported as warnings.
+    Damaged checkpoints newer than the one used are reported as warnings; `fallback` as in `newest_valid`.
 
     Raises:
-        CheckpointError: there are complete checkpoints and none can be used; the message lists each with its problem.
+        CheckpointError: CORRUPT, there are complete checkpoints and none can be used, or the newest cannot and the older
+            ones may not; STORAGE.
     """
     candidates = find_latest(url, job_name)
     if not candidates:
         return None
-    checkpoint, skipped = newest_valid(candidates, f"job '{job_name}'", verify_content=verify_content)
+    checkpoint, skipped = newest_valid(
+        candidates, f"job '{job_name}'", verify_content=verify_content, fallback=fallback
+    )
     readable = [c for c in candidates if c.checkpoint_id < checkpoint.metadata.checkpoint_id]
     older = [c for info in readable if (c := _readable(info)) is not None]
     storage = checkpoint.storage()
@@ -191,34 +197,26 @@ def unfinished_run(url: str, job_name: str) -> str | None:
 
 
 def newest_valid(
-    candidates: Sequence[CheckpointInfo], whose: str, *, verify_content: bool = True
+    candidates: Sequence[CheckpointInfo], whose: str, *, verify_content: bool = True, fallback: bool = False
 ) -> tuple[StoredCheckpoint, tuple[CheckpointInfo, ...]]:
     """The first of `candidates` (newest first) that is whole, and those passed over, each logged as a warning.
 
+    What a job with two-phase-commit sinks committed after an older checkpoint it would commit again: such a job
+    passes over a damaged checkpoint only with `fallback`.
+
     Raises:
-        CheckpointError: none is; lists each with its problem.
+        CheckpointError: CORRUPT or NOT_FOUND, none is whole, or the newest is not and an older one may not be used;
+            STORAGE, one cannot be read for the moment: that is no reason to take another.
     """
     skipped: list[CheckpointInfo] = []
     for info in candidates:
-        problem = info.problem
-        if problem is None:
-            try:
-                checkpoint = load(info.path)
-                verify(checkpoint, content=verify_content)
-            except CheckpointError as error:
-                problem = _one_line(error)
-            else:
-                return checkpoint, tuple(skipped)
-        damaged = replace(info, problem=problem)
-        skipped.append(damaged)
-        _LOG.warning(
-            "checkpoint %d of %s cannot be used and is skipped: %s (%s). An older one is tried; output that was"
-            " committed since then may be written again.",
-            info.checkpoint_id,
-            whose,
-            problem,
-            info.path,
-        )
+        found = _checked(info, verify_content=verify_content)
+        if isinstance(found, StoredCheckpoint):
+            if skipped and not fallback and commits_output(found.metadata):
+                raise _would_repeat_output(skipped[0], found, whose)
+            return found, tuple(skipped)
+        skipped.append(replace(info, problem=found))
+        _LOG.warning("checkpoint %d of %s cannot be used: %s", info.checkpoint_id, whose, found)
     listing = "; ".join(f"{info.path}: {info.problem}" for info in skipped)
     raise CheckpointError(
         CheckpointFailureReason.CORRUPT if skipped else CheckpointFailureReason.NOT_FOUND,
@@ -228,12 +226,44 @@ def newest_valid(
     )
 
 
+def commits_output(metadata: Metadata) -> bool:
+    """Whether the job has two-phase-commit sinks: each of their subtasks keeps its committables in every checkpoint."""
+    return any(
+        COMMITTABLES_STATE in snapshot.lists
+        for snapshots in metadata.states.values()
+        for snapshot in snapshots
+    )
+
+
 def job_candidates(storage: CheckpointStorage, checkpoint_ids: Iterable[int]) -> list[CheckpointInfo]:
     """Candidates for `newest_valid` from the ids a running coordinator retains (`retained_ids`, newest first)."""
     return [
         CheckpointInfo(storage.job_id, None, number, True, 0, 0, storage.checkpoint_path(number), None)
         for number in checkpoint_ids
     ]
+
+
+def _checked(info: CheckpointInfo, *, verify_content: bool) -> StoredCheckpoint | str:
+    """The checkpoint, or what is wrong with it."""
+    if info.problem is not None:
+        return info.problem
+    try:
+        checkpoint = load(info.path)
+        verify(checkpoint, content=verify_content)
+    except CheckpointError as error:
+        return _problem(error)
+    return checkpoint
+
+
+def _would_repeat_output(damaged: CheckpointInfo, older: StoredCheckpoint, whose: str) -> CheckpointError:
+    return CheckpointError(
+        CheckpointFailureReason.CORRUPT,
+        f"checkpoint {damaged.checkpoint_id} of {whose} cannot be used: {damaged.problem}. Checkpoint"
+        f" {older.metadata.checkpoint_id} is whole, but what was committed after it would be committed again",
+        where=damaged.path,
+        fix="bring the missing or damaged file back; or let output come twice, with execution.checkpointing"
+        f".recovery-fallback=true or by starting from {older.path}; nothing was deleted",
+    )
 
 
 def _job_checkpoints(files: Files, job_id: str) -> list[CheckpointInfo]:
@@ -262,7 +292,8 @@ def _inspect(files: Files, job_id: str, number: int) -> CheckpointInfo:
     try:
         checkpoint = load(path)
     except CheckpointError as error:
-        return CheckpointInfo(job_id, None, number, True, marker.modified_ms, size, path, _one_line(error))
+        problem = _problem(error)
+        return CheckpointInfo(job_id, None, number, True, marker.modified_ms, size, path, problem)
     metadata = checkpoint.metadata
     return CheckpointInfo(
         job_id,
@@ -280,7 +311,7 @@ def _missing_files(checkpoint: StoredCheckpoint) -> str | None:
     try:
         verify(checkpoint)
     except CheckpointError as error:
-        return _one_line(error)
+        return _problem(error)
     return None
 
 
@@ -297,5 +328,8 @@ def _entries(files: Files, folder: str) -> list[Entry]:
     return perform(RetryPolicy(), lambda: files.entries(folder), what, files.url(folder))
 
 
-def _one_line(error: CheckpointError) -> str:
+def _problem(error: CheckpointError) -> str:
+    """What is wrong with a checkpoint, in one line. Raises the error itself where nothing is known to be."""
+    if error.reason is CheckpointFailureReason.STORAGE:
+        raise error
     return f"{error.what} ({error.where})" if error.where else error.what

@@ -106,8 +106,11 @@ class LocalFiles:
         (self._root / path).unlink(missing_ok=True)
 
     def remove_folder(self, path: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self._root / path)
+        folder = self._root / path
+        while folder.exists():
+            # Somebody else may be deleting it, too: then each stops at what the other has taken.
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(folder)
 
     def _make_folder(self, folder: Path) -> None:
         if folder.is_dir():

@@ -155,7 +155,13 @@ NUM_RETAINED_CHECKPOINTS: Final = _option(
     "execution.checkpointing.num-retained",
     3,
     integer(1, example="3"),
-    "Completed checkpoints that are kept. Flink keeps 1; older ones are what a damaged one is replaced by.",
+    "Completed checkpoints that are kept. Flink keeps 1; older ones are there for the day the newest is damaged.",
+)
+RECOVERY_FALLBACK: Final = _option(
+    "execution.checkpointing.recovery-fallback",
+    False,
+    boolean(),
+    "Whether a job that commits output goes on from an older checkpoint when the newest is damaged, and commits again what followed.",
 )
 CHECKPOINTING_MODE: Final = _option(
     "execution.checkpointing.mode",

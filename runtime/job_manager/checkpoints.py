@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol, assert_never
@@ -44,6 +44,7 @@ from ...core.errors import CheckpointError, CheckpointFailureReason
 from ...core.faults import fault_point
 from ..graph.execution_graph import ExecutionGraph
 from .background import Background
+from .cleanup import Cleanup
 from .restore import describe_operators
 from .scheduling import Failure, JobStatus
 
@@ -93,10 +94,13 @@ class CheckpointedJob:
 class Checkpoints:
     """Takes the checkpoints of one job. All methods run in the loop's thread; storage is written in a helper thread."""
 
-    def __init__(self, job: CheckpointedJob, peers: Peers, background: Background, clock: Clock) -> None:
+    def __init__(
+        self, job: CheckpointedJob, peers: Peers, background: Background, cleanup: Cleanup, clock: Clock
+    ) -> None:
         self._job = job
         self._peers = peers
         self._background = background
+        self._cleanup = cleanup
         self._clock = clock
         self._store = store = CompletedCheckpointStore(job.retained, job.recovered)
         self._coordinator = CheckpointCoordinator(
@@ -125,9 +129,9 @@ class Checkpoints:
         if status in self._job.deleted_after:
             checkpoints, storage = self._store.checkpoints, self._job.storage
             for number in reversed([checkpoint.checkpoint_id for checkpoint in checkpoints]):
-                self._in_background(partial(storage.discard, number))
+                self._cleanup.delete(partial(storage.discard, number))
             files = {file for checkpoint in checkpoints for file in checkpoint.files}
-            self._in_background(partial(storage.discard_files, tuple(files)))
+            self._cleanup.delete(partial(storage.discard_files, tuple(files)))
 
     def request(self, request_id: str) -> None:
         """Somebody wants a checkpoint now; it waits for the one in flight. `statistics` tell what became of it."""
@@ -198,9 +202,9 @@ class Checkpoints:
                 _LOG.info("the metadata of checkpoints %s is still being written", numbers)
             case DiscardCheckpoints(checkpoint_ids=numbers):
                 for number in numbers:
-                    self._in_background(partial(storage.discard, number))
+                    self._cleanup.delete(partial(storage.discard, number))
             case DiscardFiles(files=files):
-                self._in_background(partial(storage.discard_files, files))
+                self._cleanup.delete(partial(storage.discard_files, files))
             case CheckpointCompleted(checkpoint_id=number, final=final):
                 _LOG.info(
                     "checkpoint %d completed: %d bytes in %d ms",
@@ -208,6 +212,7 @@ class Checkpoints:
                     action.size_bytes,
                     action.duration_ms,
                 )
+                self._cleanup.retry()
                 if final:
                     self._peers.final_checkpoint_completed()
             case CheckpointFailed(checkpoint_id=number, detail=detail, counted=counted):
@@ -251,11 +256,6 @@ class Checkpoints:
         if self._stopping and not self._coordinator.awaits_metadata:
             self._stopping = False
             self._peers.checkpointing_settled()
-
-    def _in_background(self, deletion: Callable[[], None]) -> None:
-        self._background.submit(
-            deletion, lambda _: None, lambda error: _LOG.warning("left behind: %s", error)
-        )
 
 
 def _too_many_failures(

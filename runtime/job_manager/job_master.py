@@ -27,6 +27,7 @@ from ..graph.execution_graph import ExecutionGraph
 from ..graph.job_graph import JobVertex
 from .background import Background
 from .checkpoints import CheckpointedJob, Checkpoints
+from .cleanup import Cleanup
 from .cluster import Cluster, MessageArrived, WorkerGone
 from .collected import CollectedResults
 from .failure import failure_of_task, failure_of_worker
@@ -106,8 +107,11 @@ class JobMaster:
         self._events: deque[Event] = deque()
         self._handling = False
         self._background = Background("millstream-storage", cluster.wake)
+        self._cleanup = Cleanup(cluster.wake)
         self._checkpoints = (
-            None if run.checkpointed is None else Checkpoints(run.checkpointed, self, self._background, clock)
+            None
+            if run.checkpointed is None
+            else Checkpoints(run.checkpointed, self, self._background, self._cleanup, clock)
         )
         self._sources = SourceCoordinators(self._source_coordinator, self._announce)
         self._addresses: dict[int, str] = {}
@@ -149,6 +153,7 @@ class JobMaster:
             self._cancel_asked = False
             self._post(CancelRequested())
         busy = self._background.deliver()
+        busy = self._cleanup.deliver() or busy
         busy = self._sources.step(now_ms) or busy
         if self._checkpoints is not None:
             self._checkpoints.tick(now_ms)
@@ -189,6 +194,7 @@ class JobMaster:
             points, next_attempt = self._run.restore_points, self._scheduler.attempt + 1
             self._background.submit(lambda: points.tidy_up(next_attempt), lambda _: None, lambda _: None)
         self._background.close(join=not force)
+        self._cleanup.close(join=not force)
         self.results.end()
 
     @property

@@ -77,7 +77,8 @@ def prepare_run(
     artifact = encode_job(job, in_process=_is_embedded(graph, configuration))
     directory = checkpoint_directory(configuration)
     checkpointing = configuration.get(options.CHECKPOINTING_INTERVAL) is not None
-    origin = _origin(directory, name, resume=resume, savepoint_path=savepoint_path)
+    fallback = configuration.get(options.RECOVERY_FALLBACK)
+    origin = _origin(directory, name, resume=resume, savepoint_path=savepoint_path, fallback=fallback)
     initial = origin.initial
     ignore_unclaimed = configuration.get(options.SAVEPOINT_IGNORE_UNCLAIMED_STATE)
     if initial is not None:
@@ -110,6 +111,7 @@ def prepare_run(
             initial_is_own=origin.is_own and checkpointing,
             ignore_unclaimed_state=ignore_unclaimed,
             first_attempt=first_attempt,
+            fallback=fallback,
         ),
     )
 
@@ -181,7 +183,9 @@ def _work_dir_maker(configuration: Configuration) -> Callable[[], WorkDir]:
     return lambda: create_work_dir(folders[0] if folders else None)
 
 
-def _origin(directory: str, name: str, *, resume: bool, savepoint_path: str | None) -> _Origin:
+def _origin(
+    directory: str, name: str, *, resume: bool, savepoint_path: str | None, fallback: bool
+) -> _Origin:
     if resume and savepoint_path is not None:
         raise JobDefinitionError(
             "a job cannot both resume and start from a given checkpoint",
@@ -191,7 +195,7 @@ def _origin(directory: str, name: str, *, resume: bool, savepoint_path: str | No
         return _Origin(new_job_id(), _named_checkpoint(savepoint_path))
     if not resume:
         return _Origin(new_job_id())
-    found = resume_point(directory, name)
+    found = resume_point(directory, name, fallback=fallback)
     if found is None:
         died_early = unfinished_run(directory, name)
         return _Origin(new_job_id() if died_early is None else JobId(died_early))

@@ -25,6 +25,7 @@ class RestorePoints:
     Args:
         initial: restored by the first attempt, and later as long as the job has completed no checkpoint of its own.
         initial_is_own: whether it is one of this job's (`--resume`), not another's (`--from`).
+        fallback: whether a job that commits output may go back behind a damaged checkpoint.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class RestorePoints:
         initial_is_own: bool,
         ignore_unclaimed_state: bool,
         first_attempt: int,
+        fallback: bool = False,
     ) -> None:
         self._storage = storage
         self._job_name = job_name
@@ -45,6 +47,7 @@ class RestorePoints:
         self._initial_is_own = initial_is_own
         self._ignore_unclaimed_state = ignore_unclaimed_state
         self._first_attempt = first_attempt
+        self._fallback = fallback
         self._problems: dict[int, str] = {}
         self._restored: int | None = None
         self._restored_foreign = False
@@ -103,8 +106,10 @@ class RestorePoints:
             replace(info, problem=self._problems.get(info.checkpoint_id))
             for info in job_candidates(self._storage, retained_ids)
         ]
-        # Sizes only: these files are our own and young, and whoever restores one verifies its checksum anyway.
-        return newest_valid(candidates, f"job '{self._job_name}'", verify_content=False)[0]
+        # Sizes only: the tasks verify the checksum of each file while they copy it, and tell (`distrust`). Reading everything
+        # here first would read a remote state twice, and by one process, before the job is back.
+        whose = f"job '{self._job_name}'"
+        return newest_valid(candidates, whose, verify_content=False, fallback=self._fallback)[0]
 
     def _claim(self, storage: CheckpointStorage, attempt: int) -> None:
         claimed = storage.claim_attempt(self._job_name)

@@ -5,8 +5,11 @@ import shutil
 from itertools import count
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from millstream.checkpoint import catalog as catalog_module
+from millstream.checkpoint import storage as storage_module
 from millstream.checkpoint.catalog import (
     find_latest,
     job_candidates,
@@ -18,7 +21,10 @@ from millstream.checkpoint.catalog import (
 )
 from millstream.checkpoint.metadata import encode_metadata
 from millstream.checkpoint.storage import CheckpointStorage
+from millstream.checkpoint.streams import unreadable
+from millstream.checkpoint.two_phase_commit import COMMITTABLES_STATE
 from millstream.core.errors import CheckpointError, CheckpointFailureReason
+from millstream.state.handles import OperatorSnapshot
 from tests.checkpoint.samples import metadata
 
 A, B = "a" * 32, "b" * 32
@@ -30,12 +36,15 @@ def url(request, tmp_path):
     return str(tmp_path) if request.param == "local" else f"memory://catalog-{next(unique)}"
 
 
-def take(url, number, *, job_id=A, job_name="clicks", at=None, size=4):
-    """A complete checkpoint with one file; the file's reference."""
+def take(url, number, *, job_id=A, job_name="clicks", at=None, size=4, commits=False):
+    """A complete checkpoint with one file, of a job with two-phase-commit sinks if it `commits`; the file's reference."""
     storage = CheckpointStorage(url, job_id)
     ref = storage.streams(number, 1).write_exclusive("state", [b"x" * size])
     timestamp_ms = 1_000 * number if at is None else at
     content = metadata(ref, job_id=job_id, job_name=job_name, checkpoint_id=number, timestamp_ms=timestamp_ms)
+    if commits:
+        sink = OperatorSnapshot(lists={COMMITTABLES_STATE: []})
+        content = msgspec.structs.replace(content, states={**content.states, "sink": (sink,)})
     storage.write_metadata(number, encode_metadata(content))
     return ref
 
@@ -144,6 +153,51 @@ def test_a_flipped_byte_makes_the_previous_one_be_used_loudly(tmp_path, caplog):
     assert "does not match its checksum" in record.message
     assert str(tmp_path / A / ref.path) in record.message
     assert everything(tmp_path) == before
+
+
+def test_a_job_that_commits_output_does_not_go_back_unasked(tmp_path, caplog):
+    url = str(tmp_path)
+    take(url, 1, commits=True)
+    ref = take(url, 2, commits=True)
+    flip(tmp_path / A / ref.path)
+    before = everything(tmp_path)
+    with pytest.raises(CheckpointError, match="would be committed again") as caught:
+        resume_point(url, "clicks")
+    assert caught.value.reason is CheckpointFailureReason.CORRUPT
+    assert caught.value.where == str(tmp_path / A / "chk-2")
+    assert str(tmp_path / A / ref.path) in caught.value.what
+    assert "execution.checkpointing.recovery-fallback" in caught.value.fix
+    assert str(tmp_path / A / "chk-1") in caught.value.fix
+    assert everything(tmp_path) == before
+    assert resume_point(url, "clicks", fallback=True).checkpoint.metadata.checkpoint_id == 1
+    assert "checkpoint 2 of job 'clicks' cannot be used" in caplog.text
+
+
+def test_the_path_stands_once_in_the_warning(tmp_path, caplog):
+    url = str(tmp_path)
+    take(url, 1)
+    flip(tmp_path / A / take(url, 2).path)
+    resume_point(url, "clicks")
+    [record] = caplog.records
+    assert record.message.count(str(tmp_path)) == 1
+
+
+def test_a_checkpoint_that_cannot_be_read_for_the_moment_is_not_passed_over(url, monkeypatch):
+    """A network that is down looks like damage to whoever does not ask why: the older one would repeat output."""
+    take(url, 1)
+    take(url, 2)
+    read = storage_module.read_metadata
+
+    def unreachable(files, folder, retry):
+        if "chk-2" in files.url(folder):
+            raise unreadable("the metadata", TimeoutError("no answer"), files.url(folder))
+        return read(files, folder, retry)
+
+    monkeypatch.setattr(catalog_module, "read_metadata", unreachable)
+    for question in (lambda: resume_point(url, "clicks", fallback=True), lambda: list_checkpoints(url)):
+        with pytest.raises(CheckpointError, match="no answer") as caught:
+            question()
+        assert caught.value.reason is CheckpointFailureReason.STORAGE
 
 
 def test_a_flipped_byte_in_the_metadata_does_too(tmp_path, caplog):

@@ -210,14 +210,18 @@ def lose_a_file(checkpoint: Path) -> None:
     "damage",
     [damage_metadata, *(pytest.param(d, marks=pytest.mark.slow) for d in (damage_state, lose_a_file))],
 )
-def test_a_damaged_checkpoint_is_passed_over_loudly_and_refused_by_name(
+def test_a_damaged_checkpoint_stops_the_job_and_is_passed_over_loudly_when_asked(
     interrupted: Workshop, damage: Callable[[Path], None]
 ) -> None:
     *older, newest = interrupted.complete()
     damage(newest)
     text = fails(run(interrupted, "-p", "2", "--from", str(newest)), "CheckpointError", str(newest))
     assert str(older[-1]) in text
-    resumed = run(interrupted, "-p", "2", "--resume", rate=10**6)
+    before = interrupted.committed()
+    option = "execution.checkpointing.recovery-fallback"
+    fails(run(interrupted, "-p", "2", "--resume"), "CheckpointError", str(newest), option, str(older[-1]))
+    assert interrupted.committed() == before
+    resumed = run(interrupted, "-p", "2", f"-D{option}=true", "--resume", rate=10**6)
     assert resumed.end() == 0, resumed.text()
     assert f"checkpoint {newest.name.removeprefix('chk-')} of job 'windows' cannot be used" in resumed.text()
     # Files were committed after the older checkpoint, so windows may come twice; none may be missing.
