@@ -11,6 +11,7 @@ MillstreamError
  |- StateError                  state is declared or used against its rules
  |- CheckpointError             a checkpoint could not be taken, read or found (`reason`)
  |- WorkerLostError             a worker process died
+ |- LeadershipLostError         another job manager leads the cluster
  |- JobExecutionError           the job ended in failure; the cause is chained
  |- JobCancelledError           the job was cancelled
  `- ProtocolViolation           a bug of ours: a state machine met an impossible event
@@ -173,6 +174,10 @@ class CheckpointError(MillstreamError):
 
 class WorkerLostError(MillstreamError):
     """A worker process died or lost its connection."""
+
+
+class LeadershipLostError(MillstreamError):
+    """This process led a highly available cluster and does not any more: it acts no more, and its job goes on elsewhere."""
 
 
 class JobExecutionError(MillstreamError):

@@ -1,4 +1,4 @@
-"""`millstream dev services up kafka postgresql redis s3`: real services in the foreground, for tests and demos in other terminals."""
+"""`millstream dev services up kafka postgresql ...`: real services in the foreground, for tests and demos in other terminals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ import typer
 from rich.console import Console
 
 from .core.errors import MillstreamError
-from .dev.provide import ADDRESS_VARIABLES, provide_kafka, provide_postgresql, provide_redis, provide_s3
+from .dev.provide import (
+    ADDRESS_VARIABLES,
+    provide_kafka,
+    provide_postgresql,
+    provide_redis,
+    provide_s3,
+    provide_zookeeper,
+)
 
 app = typer.Typer(help="Tools for developing Millstream and jobs.", no_args_is_help=True)
 services = typer.Typer(help="Real services for tests, demos and benchmarks.", no_args_is_help=True)
@@ -26,6 +33,7 @@ class ServiceName(enum.StrEnum):
     POSTGRESQL = "postgresql"
     REDIS = "redis"
     S3 = "s3"
+    ZOOKEEPER = "zookeeper"
 
 
 @services.callback()
@@ -57,7 +65,7 @@ def up(
 
 def _start(name: ServiceName, console: Console, running: contextlib.ExitStack) -> str:
     """The address of the service, which runs until the stack is closed."""
-    with console.status(f"starting {name} (the first time, the jars of Apache Kafka are fetched)"):
+    with console.status(f"starting {name} (the first time, jars are fetched)"):
         try:
             address, stop = _provide(name)
         except MillstreamError as error:
@@ -79,6 +87,8 @@ def _provide(name: ServiceName) -> tuple[str, Callable[[], None]]:
             server = provide_redis()
         case ServiceName.S3:
             server = provide_s3()
+        case ServiceName.ZOOKEEPER:
+            server = provide_zookeeper()
         case _:
             assert_never(name)
     return server.url, server.stop

@@ -18,6 +18,7 @@ from millstream.dev.provide import (
     provide_postgresql,
     provide_redis,
     provide_s3,
+    provide_zookeeper,
 )
 from millstream.dev.s3 import s3_environment
 from millstream.dev.server import Server
@@ -26,7 +27,9 @@ from tests.services.availability import refuse_skip, unavailable, unique_name
 # A run started in the background of a script inherits an ignored SIGINT, and programs started by tests would ignore it too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-SERVICE_FIXTURES = frozenset({"kafka", "kafka_topic", "postgresql", "redis_server", "s3", "s3_bucket"})
+SERVICE_FIXTURES = frozenset(
+    {"kafka", "kafka_topic", "postgresql", "redis_server", "s3", "s3_bucket", "zookeeper"}
+)
 
 # A loaded machine is not a failure: no deadline per example. Failing examples print how to repeat them.
 settings.register_profile("millstream", deadline=None, print_blob=True)
@@ -106,6 +109,12 @@ def postgresql(request: pytest.FixtureRequest) -> Iterator[Server]:
 def redis_server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A running Redis, as `postgresql`."""
     yield from _server(request, "redis", provide_redis)
+
+
+@pytest.fixture(scope="session")
+def zookeeper(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A running ZooKeeper, as `postgresql`; its `url` is the quorum."""
+    yield from _server(request, "zookeeper", provide_zookeeper)
 
 
 def _server(request: pytest.FixtureRequest, name: str, provide: Callable[[], Server]) -> Iterator[Server]:

@@ -282,6 +282,60 @@ FAILURE_RATE_DELAY: Final = _option(
     "restart-strategy.failure-rate.delay", 1_000, duration(0, "1 s"), "Pause before each restart."
 )
 
+HA_TYPE: Final = _option(
+    "high-availability.type",
+    "NONE",
+    choice("NONE", "ZOOKEEPER", "FILESYSTEM"),
+    "Where job managers elect a leader, so that a standby goes on with the job when the leader dies: nowhere, in ZooKeeper, or on a shared file system.",
+)
+HA_STORAGE_DIR: Final = _option(
+    "high-availability.storageDir",
+    None,
+    _maybe(text("a folder, or a URL for ZooKeeper", "/shared/ha")),
+    "Where the job's graph and the cluster's secret are kept; on a shared file system, the election too.",
+)
+HA_CLUSTER_ID: Final = _option(
+    "high-availability.cluster-id",
+    "default",
+    text("a name", "orders"),
+    "Job managers of the same id stand by for one another; each cluster runs one job at a time.",
+)
+HA_LEASE_TIMEOUT: Final = _option(
+    "high-availability.lease-timeout",
+    15_000,
+    duration(500, "15 s"),
+    "How long a leader may show no sign of life, on a shared file system, before a standby takes over.",
+)
+HA_ZOOKEEPER_QUORUM: Final = _option(
+    "high-availability.zookeeper.quorum",
+    None,
+    _maybe(text("host:port, with commas between them", "zk1:2181,zk2:2181")),
+    "The ZooKeeper servers.",
+)
+HA_ZOOKEEPER_ROOT: Final = _option(
+    "high-availability.zookeeper.path.root",
+    "/millstream",
+    text("a path", "/millstream"),
+    "The node below which the clusters are.",
+)
+HA_ZOOKEEPER_SESSION_TIMEOUT: Final = _option(
+    "high-availability.zookeeper.client.session-timeout",
+    60_000,
+    duration(500, "60 s"),
+    "How long a leader may show no sign of life, in ZooKeeper, before a standby takes over.",
+)
+HA_ZOOKEEPER_CONNECTION_TIMEOUT: Final = _option(
+    "high-availability.zookeeper.client.connection-timeout",
+    15_000,
+    duration(100, "15 s"),
+    "How long to wait for the first connection to ZooKeeper.",
+)
+REGISTRATION_TIMEOUT: Final = _option(
+    "taskmanager.registration.timeout",
+    300_000,
+    duration(100, "5 min"),
+    "How long worker processes wait for a new leader when theirs is gone, before they end. With high availability.",
+)
 TASK_MANAGER_MODE: Final = _option(
     "taskmanager.mode",
     "auto",
@@ -362,5 +416,6 @@ LEGACY_KEYS: Final = {
     "env.parallelism": PARALLELISM_DEFAULT.key,
     "taskmanager.tmp.dirs": TMP_DIRS.key,
     "execution.savepoint-path": SAVEPOINT_PATH.key,
+    "high-availability": HA_TYPE.key,
 }
 """Spellings of Flink 1.x, and near ones, with today's."""

@@ -13,6 +13,7 @@ from .postgresql import LocalPostgreSQL
 from .redis import LocalRedis
 from .s3 import LocalS3
 from .server import GivenServer, LocalServer, Server
+from .zookeeper import LocalZooKeeper
 
 ADDRESS_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -20,6 +21,7 @@ ADDRESS_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
         "postgresql": "MILLSTREAM_TEST_POSTGRESQL",
         "redis": "MILLSTREAM_TEST_REDIS",
         "s3": "MILLSTREAM_TEST_S3",
+        "zookeeper": "MILLSTREAM_TEST_ZOOKEEPER",
     }
 )
 
@@ -53,6 +55,11 @@ def provide_redis() -> Server:
 def provide_s3() -> Server:
     """A running S3 server; the caller stops it. Raises as `provide_kafka`."""
     return _provide("s3", LocalS3)
+
+
+def provide_zookeeper() -> Server:
+    """A running ZooKeeper; the caller stops it. Raises as `provide_kafka`."""
+    return _provide("zookeeper", LocalZooKeeper)
 
 
 def _provide(name: str, local: type[LocalServer]) -> Server:
