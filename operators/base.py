@@ -120,6 +120,7 @@ class OperatorSnapshotParts:
 
     lists: dict[str, list[bytes]] = field(default_factory=dict)
     keyed: PendingSnapshot | None = None
+    list_types: dict[str, str] = field(default_factory=dict)
 
 
 class Operator:
@@ -346,4 +347,4 @@ def keeps_records(spec: OperatorSpec) -> bool:
 
 def snapshot_of(parts: OperatorSnapshotParts, keyed: Any) -> OperatorSnapshot:
     """The durable form, once the keyed part has been written (`keyed` is its handle or None)."""
-    return OperatorSnapshot(keyed=() if keyed is None else (keyed,), lists=parts.lists)
+    return OperatorSnapshot(() if keyed is None else (keyed,), parts.lists, parts.list_types)

@@ -111,6 +111,7 @@ class CheckpointedFunctions:
             return parts
         parts = parts or OperatorSnapshotParts()
         parts.lists.update(lists)
+        parts.list_types.update(self._store.type_names())
         return parts
 
 

@@ -80,6 +80,7 @@ class _Side:
                 namespace_type=spec.key_type,
                 routed_by="namespace",
                 few_namespaces=False,
+                kind="join-buffer",
             )
         )
         self._cleanup = KeyedTimers(backend, f"{name}-cleanup", spec.key_type)

@@ -64,7 +64,12 @@ class _ReduceOperator(FusibleOperator):
         super().open(context)
         self.backend = context.open_backend()
         self._table = self.backend.table(
-            TableDescriptor("reduce", key_type=self._spec.key_type, value_type=self._spec.value_type)
+            TableDescriptor(
+                "reduce",
+                key_type=self._spec.key_type,
+                value_type=self._spec.value_type,
+                kind="reducing",
+            )
         )
         self._copy = context.copy_result
         self._function.open(StatelessRuntimeContext(context.info))

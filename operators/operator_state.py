@@ -240,6 +240,17 @@ class OperatorStateStore:
                 lists[name] = [dumps(element) for element in state]
         return lists
 
+    def type_names(self) -> dict[str, str]:
+        """The types of what `snapshot` has encoded, by the same names: of items, and of broadcast state as a map."""
+        return {
+            name: (
+                descriptor.elem_type_info
+                if isinstance(descriptor, ListStateDescriptor)
+                else descriptor.type_info
+            ).name
+            for name, (descriptor, _) in self._states.items()
+        }
+
     def _list(self, prefix: str, descriptor: ListStateDescriptor[T]) -> OperatorListState[T]:
         _require(descriptor, ListStateDescriptor, "a list state")
         found = self._known(prefix, descriptor)

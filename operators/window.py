@@ -130,6 +130,7 @@ class WindowOperator(Operator):
                 key_type=spec.key_type,
                 value_type=spec.contents.state_type,
                 namespace_type=Types.LONG(),
+                kind="window",
             )
         )
         self._merge, self._own = spec.contents.merging, spec.contents.owning

@@ -130,6 +130,7 @@ class GeneralWindowOperator(Operator):
                 value_type=spec.kept.state_type,
                 namespace_type=window_type,
                 few_namespaces=False,
+                kind="window",
             )
         )
         self._event_timers = WindowTimers(backend, "window-event-timers", spec.key_type, window_type)

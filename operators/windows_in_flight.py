@@ -25,7 +25,11 @@ class WindowsInFlight:
         self._codec: Final = codec
         self._table: Final = backend.table(
             TableDescriptor(
-                "merging-windows", key_type, Types.MAP(codec.type_info, codec.type_info), mutable_values=False
+                "merging-windows",
+                key_type,
+                Types.MAP(codec.type_info, codec.type_info),
+                mutable_values=False,
+                kind="window",
             )
         )
 

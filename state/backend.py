@@ -41,6 +41,8 @@ class TableDescriptor:
         few_namespaces: namespaces are few (windows, timers), so the backend may remember which exist; otherwise there
             may be one per key.
         expiry: how entries expire, None when they do not; values are then stored with the time of their last access.
+        kind: what the table is used as (`value`, `list`, `map`, `reducing`, `aggregating`, `timers`, `window`), for those
+            who read checkpoints; two declarations may differ in it.
     """
 
     name: str
@@ -51,6 +53,7 @@ class TableDescriptor:
     mutable_values: bool = True
     few_namespaces: bool = True
     expiry: Expiry | None = None
+    kind: str = field(default="", compare=False)
 
 
 class StateMap(dict[K, V], Generic[K, V]):

@@ -6,7 +6,13 @@ from typing import Any
 
 from ..core.types import TypeInformation, Types
 from .backend import TableDescriptor
-from .descriptors import ListStateDescriptor, MapStateDescriptor, StateDescriptor
+from .descriptors import (
+    AggregatingStateDescriptor,
+    ListStateDescriptor,
+    MapStateDescriptor,
+    ReducingStateDescriptor,
+    StateDescriptor,
+)
 from .expiry import Shape, expiry_of, stored_type
 
 
@@ -23,6 +29,7 @@ def table_of_keys(descriptor: StateDescriptor, key_type: TypeInformation[Any]) -
             mutable_values=not descriptor.value_type_info.immutable,
             few_namespaces=False,
             expiry=expiry,
+            kind=_kind_of(descriptor),
         )
     expiry = expiry_of(descriptor.ttl_config, _shape_of(descriptor))
     return TableDescriptor(
@@ -31,6 +38,7 @@ def table_of_keys(descriptor: StateDescriptor, key_type: TypeInformation[Any]) -
         value_type=stored_type(descriptor.type_info, expiry),
         mutable_values=not descriptor.type_info.immutable,
         expiry=expiry,
+        kind=_kind_of(descriptor),
     )
 
 
@@ -61,7 +69,21 @@ def table_of_windows(
         mutable_values=not value_type.immutable,
         few_namespaces=False,
         expiry=expiry,
+        kind=_kind_of(descriptor),
     )
+
+
+def _kind_of(descriptor: StateDescriptor) -> str:
+    match descriptor:
+        case ListStateDescriptor():
+            return "list"
+        case MapStateDescriptor():
+            return "map"
+        case ReducingStateDescriptor():
+            return "reducing"
+        case AggregatingStateDescriptor():
+            return "aggregating"
+    return "value"
 
 
 def _shape_of(descriptor: StateDescriptor) -> Shape:

@@ -24,6 +24,7 @@ _INTEGER: Final = Struct(">Q")
 _SIGN: Final = 1 << 63
 _INTEGER_TAG: Final = b"\x01"
 _OTHER_TAG: Final = b"\x02"
+_ANY_KEY: Final = KeyEncoder()
 
 
 class KeyLayout:
@@ -71,13 +72,7 @@ class KeyLayout:
 
     def namespace_of(self, part: bytes) -> Any:
         """The inverse of `namespace_part`."""
-        tag, body = part[_LENGTH.size : _LENGTH.size + 1], part[_LENGTH.size + 1 :]
-        if not tag:
-            return None
-        if tag == _INTEGER_TAG:
-            return _INTEGER.unpack(body)[0] - _SIGN
-        assert self._namespaces is not None, "only tables with a namespace type have namespaces"
-        return self._namespaces.decode(body)
+        return _decode_namespace(part, (self._namespaces or _ANY_KEY).decode)
 
 
 class _Prefixes(dict[int, bytes]):
@@ -107,6 +102,13 @@ def namespace_slice(db_key: bytes) -> bytes:
     return db_key[PREFIX_BYTES : PREFIX_BYTES + _LENGTH.size + length]
 
 
+def entry_of(db_key: bytes) -> tuple[Any, Any]:
+    """Namespace and key of an entry: as canonical as the bytes are, whatever types were declared."""
+    part = namespace_slice(db_key)
+    decode = _ANY_KEY.decode
+    return _decode_namespace(part, decode), decode(db_key[PREFIX_BYTES + len(part) :])
+
+
 def successor(prefix: bytes) -> bytes:
     r"""The smallest key after all that begin with `prefix`.
 
@@ -116,6 +118,13 @@ def successor(prefix: bytes) -> bytes:
     trimmed = prefix.rstrip(b"\xff")
     assert trimmed, "a table id of 65535 is never given out"
     return trimmed[:-1] + bytes((trimmed[-1] + 1,))
+
+
+def _decode_namespace(part: bytes, decode: Callable[[bytes], Any]) -> Any:
+    tag, body = part[_LENGTH.size : _LENGTH.size + 1], part[_LENGTH.size + 1 :]
+    if not tag:
+        return None
+    return _INTEGER.unpack(body)[0] - _SIGN if tag == _INTEGER_TAG else decode(body)
 
 
 def _keeps_integers(encoder: KeyEncoder) -> bool:

@@ -30,13 +30,15 @@ class FileRef(msgspec.Struct, frozen=True):
 
 
 class TableInfo(msgspec.Struct, frozen=True):
-    """How a state table was written, so that a restore can refuse what does not fit, and read what has evolved.
+    """How a state table was written, so that a restore can refuse what does not fit, and readers know what they see.
 
     Attributes:
         table_id: its number in the files. A name may have several tables, when not every subtask has brought what it restored
             to the types of now.
         key_schema, namespace_schema, value_schema: what the types named above looked like; None from releases that did not
             write them, and for a namespace type that is none.
+        kind: what a program uses the table as (`TableDescriptor.kind`); empty where nothing says so.
+        ttl_ms: how long an entry lives after its last access; 0 where entries do not expire.
     """
 
     name: str
@@ -48,6 +50,8 @@ class TableInfo(msgspec.Struct, frozen=True):
     key_schema: TypeSchema | None = None
     namespace_schema: TypeSchema | None = None
     value_schema: TypeSchema | None = None
+    kind: str = ""
+    ttl_ms: int = 0
 
 
 class KeyedStateHandle(msgspec.Struct, frozen=True):
@@ -72,10 +76,13 @@ class OperatorSnapshot(msgspec.Struct, frozen=True):
     Attributes:
         keyed: handles of keyed state: one after a snapshot, several when state is handed out at another parallelism.
         lists: operator list state by name; its items are redistributed one by one.
+        list_types: names of the types that items of lists were encoded by, as far as functions declared them: of broadcast
+            state `MAP(key, value)`. For readers without the program.
     """
 
     keyed: tuple[KeyedStateHandle, ...] = ()
     lists: dict[str, list[bytes]] = {}
+    list_types: dict[str, str] = {}
 
 
 class SubtaskSnapshot(msgspec.Struct, frozen=True):

@@ -130,19 +130,67 @@ def write_blocks(blocks: Iterable[tuple[int, Block]]) -> Iterator[bytes]:
     yield _TRAILER.pack(offset, len(packed), _TRAILER_MAGIC)
 
 
-def read_blocks(path: Path, first: int, last: int) -> Iterator[tuple[int, Block]]:
-    """(table id, block) of the key groups `first` to `last`, both inclusive.
+class BlockHeader(NamedTuple):
+    """What a block says of itself.
+
+    Attributes:
+        sizes: bytes of its four parts.
+    """
+
+    group: int
+    table_id: int
+    runs: int
+    entries: int
+    sizes: tuple[int, int, int, int]
+
+
+def read_blocks(
+    path: Path, first: int, last: int, table_id: int | None = None
+) -> Iterator[tuple[int, Block]]:
+    """(table id, block) of the key groups `first` to `last`, both inclusive; of one table alone where it is given.
+
+    One block is in memory at a time.
 
     Raises:
         CheckpointError: CORRUPT, when the file is not of this format or of a later version.
     """
     with path.open("rb") as file:
-        index = _read_index(file, path)
-        for group in sorted(index):
-            if first <= group <= last:
-                offset, length = index[group]
-                file.seek(offset)
-                yield from _split(group, file.read(length), path)
+        for header in _headers(file, path, first, last):
+            if table_id in (None, header.table_id):
+                yield header.table_id, _read_block(file, header, path)
+
+
+def block_headers(path: Path, first: int, last: int) -> Iterator[BlockHeader]:
+    """The headers of all blocks of these key groups, without reading the blocks. Raises as `read_blocks`."""
+    with path.open("rb") as file:
+        yield from _headers(file, path, first, last)
+
+
+def _headers(file: BinaryIO, path: Path, first: int, last: int) -> Iterator[BlockHeader]:
+    """Each header, with the file at the block's first part; the caller may move it."""
+    index = _read_index(file, path)
+    for group in sorted(index):
+        if not first <= group <= last:
+            continue
+        position, length = index[group]
+        end = position + length
+        while position < end:
+            file.seek(position)
+            packed = file.read(_BLOCK.size)
+            if len(packed) < _BLOCK.size:
+                raise _corrupt(path, f"a block of key group {group} is cut")
+            table_id, runs, entries, *sizes = _BLOCK.unpack(packed)
+            position += _BLOCK.size + sum(sizes)
+            if position > end:
+                raise _corrupt(path, f"a block of key group {group} is cut")
+            yield BlockHeader(group, table_id, runs, entries, (sizes[0], sizes[1], sizes[2], sizes[3]))
+
+
+def _read_block(file: BinaryIO, header: BlockHeader, path: Path) -> Block:
+    counts, namespaces, keys, values = (file.read(size) for size in header.sizes)
+    if len(values) < header.sizes[-1]:
+        raise _corrupt(path, f"a block of key group {header.group} is cut")
+    return Block(header.group, header.runs, header.entries, (counts, namespaces, keys, values))
 
 
 def _read_index(file: BinaryIO, path: Path) -> dict[int, tuple[int, int]]:
@@ -159,22 +207,6 @@ def _read_index(file: BinaryIO, path: Path) -> dict[int, tuple[int, int]]:
         raise _corrupt(path, "its index is not where it should be")
     file.seek(offset)
     return msgspec.msgpack.decode(file.read(length), type=dict[int, tuple[int, int]])
-
-
-def _split(group: int, content: bytes, path: Path) -> Iterator[tuple[int, Block]]:
-    position = 0
-    while position < len(content):
-        if position + _BLOCK.size > len(content):
-            raise _corrupt(path, f"a block of key group {group} is cut")
-        table_id, runs, entries, *sizes = _BLOCK.unpack_from(content, position)
-        position += _BLOCK.size
-        parts = []
-        for size in sizes:
-            parts.append(content[position : position + size])
-            position += size
-        if position > len(content):
-            raise _corrupt(path, f"a block of key group {group} is cut")
-        yield table_id, Block(group, runs, entries, (parts[0], parts[1], parts[2], parts[3]))
 
 
 def _corrupt(path: Path, why: str) -> CheckpointError:

@@ -75,6 +75,7 @@ class TableRegistry:
             current = self._numbered(declared)
         else:
             restored.remove(current)
+            current = msgspec.structs.replace(current, kind=declared.kind, ttl_ms=declared.ttl_ms)
         restored.append(current)  # last: see `outdated`
         self._descriptors[descriptor.name] = descriptor
         return current
@@ -173,6 +174,8 @@ def describe(descriptor: TableDescriptor) -> TableInfo:
         key_schema=schema_of(descriptor.key_type),
         namespace_schema=None if namespace_type is None else schema_of(namespace_type),
         value_schema=schema_of(descriptor.value_type),
+        kind=descriptor.kind,
+        ttl_ms=0 if descriptor.expiry is None else descriptor.expiry.ttl_ms,
     )
 
 

@@ -33,6 +33,7 @@ class KeyedTimers:
                 namespace_type=Types.LONG(),
                 mutable_values=False,
                 few_namespaces=True,
+                kind="timers",
             )
         )
         self._alive: set[int] = set(

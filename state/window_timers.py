@@ -40,6 +40,7 @@ class WindowTimers:
                 Types.LIST(window_type),
                 namespace_type=Types.LONG(),
                 mutable_values=False,
+                kind="timers",
             )
         )
         self._alive: Final[set[int]] = set(self._table.namespaces())  # may have timers

@@ -25,6 +25,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from ..errors import RecordSerializationError
+from .offline import offline_classes
 
 Builder: TypeAlias = Callable[[Iterable[tuple[Any, ...]]], Iterable[Any]]
 """Makes instances of one class out of rows of field values."""
@@ -157,11 +158,15 @@ def find_class(name: str) -> type:
 
 
 def record_builder(name: str, fields: tuple[str, ...]) -> Builder:
-    """What puts instances of the class `name` together out of rows written with `fields`.
+    """What puts instances of the class `name` together out of rows written with `fields`; named `Row`s where data is read
+    without its classes (`offline.py`).
 
     Raises:
         RecordSerializationError: the class is not found, or it has a field without a default that was not written.
     """
+    offline = offline_classes.get()
+    if offline is not None:
+        return offline.builder(name, fields, _make_builder)
     builder = _BUILDERS.get((name, fields))
     if builder is None:
         cls = find_class(name)
@@ -171,13 +176,18 @@ def record_builder(name: str, fields: tuple[str, ...]) -> Builder:
     return builder
 
 
-def enum_member(name: str, member: str | None, value: Any) -> enum.Enum:
+def enum_member(name: str, member: str | None, value: Any) -> Any:
     """The member of an Enum class, by name, or for combined flags by value.
+
+    Where data is read without its classes (`offline.py`): the name or the value itself.
 
     Raises:
         RecordSerializationError: the class or the member does not exist.
     """
-    cls = find_class(name)
+    offline = offline_classes.get()
+    if offline is not None and name not in offline.classes:
+        return member if member is not None else value
+    cls = find_class(name) if offline is None else offline.classes[name]
     if not issubclass(cls, enum.Enum):
         raise _wrong_kind(name)
     try:

@@ -28,10 +28,13 @@ from hypothesis.stateful import (
 
 from millstream.core.errors import CheckpointError, RecordSerializationError, StateError
 from millstream.core.types import GENERIC, KeyEncoder, Types
+from millstream.core.types.offline import OfflineClasses
 from millstream.state.backend import BackendContext, KeyedStateBackend, TableDescriptor
 from millstream.state.backends import BackendType, create_backend
 from millstream.state.handles import KeyedStateHandle
 from millstream.state.key_groups import key_group_of, key_group_range, subtask_of_key_group
+from millstream.state.offline import OfflineTable, TableSize, lay_out
+from millstream.state.type_names import TypeReader
 from tests.state.local_checkpoints import LocalCheckpoints
 
 MAX_PARALLELISM = 8
@@ -46,6 +49,7 @@ MAPS = TableDescriptor(
     routed_by="namespace",
     few_namespaces=False,
 )
+TYPES = TypeReader({}, unpickle=False)
 TABLES = {table.name: table for table in (WINDOWS, VALUES, MAPS)}
 
 
@@ -146,8 +150,29 @@ class World:
         backends = self.restored(self.completed[0], parallelism)
         for name in TABLES:
             assert contents(backends, name) == not_empty(self.completed[1][name])
+        assert self.read_offline() == {
+            name: not_empty(table) for name, table in self.completed[1].items() if not_empty(table)
+        }
         for backend in backends:
             backend.close()
+
+    def read_offline(self) -> dict[str, dict[Any, dict[Any, Any]]]:
+        """What the last completed checkpoint holds, read without a backend."""
+        assert self.completed is not None
+        found: dict[str, dict[Any, dict[Any, Any]]] = {}
+        self.attempts += 1
+        for index, handle in enumerate(self.completed[0]):
+            files = lay_out(handle, self.checkpoints, self.folder / f"offline-{self.attempts}-{index}")
+            sizes = files.sizes()
+            for info in handle.tables:
+                table = OfflineTable(info, TYPES, OfflineClasses({}), "sum", MAX_PARALLELISM)
+                entries = list(files.entries(table, 0, MAX_PARALLELISM - 1))
+                assert len(entries) == sizes.get(info.table_id, TableSize()).entries
+                for group, namespace, key, value in entries:
+                    assert group == table.group_of(key if info.routed_by == "key" else namespace)
+                    found.setdefault(info.name, {}).setdefault(namespace, {})[key] = value
+            files.close()
+        return found
 
     def stop(self) -> None:
         self.release()

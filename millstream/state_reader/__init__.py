@@ -1,0 +1,26 @@
+"""Checkpoints and savepoints as data: read them without the program that wrote them.
+
+In the spirit of Flink's State Processor API. Start with `open`.
+"""
+
+from __future__ import annotations
+
+from ..state.type_names import Pickled as Pickled
+from .entries import OperatorStateItem as OperatorStateItem
+from .entries import StateEntry as StateEntry
+from .keyed import KeyedState as KeyedState
+from .operator_lists import OperatorState as OperatorState
+from .snapshot import OperatorStates as OperatorStates
+from .snapshot import StateSnapshot as StateSnapshot
+from .snapshot import open as open  # noqa: A004 - called as `state_reader.open(path)`
+
+__all__ = [
+    "KeyedState",
+    "OperatorState",
+    "OperatorStateItem",
+    "OperatorStates",
+    "Pickled",
+    "StateEntry",
+    "StateSnapshot",
+    "open",
+]
