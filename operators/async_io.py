@@ -52,7 +52,7 @@ class AsyncWaitSpec:
 class _AsyncWaitOperator(BufferingOperator):
     def __init__(self, spec: AsyncWaitSpec) -> None:
         self._spec = spec
-        self._items = RecordItems(spec.value_type)
+        self._items = RecordItems(_REQUESTS, spec.value_type)
         self._queue: RequestQueue = OrderedQueue() if spec.ordered else UnorderedQueue()
         self._waiting: deque[Request] = deque()  # of the queue, those not asked for yet
         self._deadlines: dict[Request, int] = {}  # of those asked for; rising, as all have the same time
@@ -68,8 +68,8 @@ class _AsyncWaitOperator(BufferingOperator):
         )
         self._calls = calls
         calls.open(StatelessRuntimeContext(context.info))
-        for item in context.restored_lists.get(_REQUESTS, ()):
-            self._add(*self._items.decode(item))
+        for value, timestamp in self._items.restored(context.restored_lists):
+            self._add(value, timestamp)
         self._ask()
 
     # ---- input
@@ -181,8 +181,8 @@ class _AsyncWaitOperator(BufferingOperator):
     # ---- checkpoints
 
     def snapshot(self, checkpoint_id: int) -> OperatorSnapshotParts:
-        items = [self._items.encode(r.value, r.timestamp) for r in self._queue.requests()]
-        return OperatorSnapshotParts(lists={_REQUESTS: items})
+        requests = ((request.value, request.timestamp) for request in self._queue.requests())
+        return OperatorSnapshotParts(lists=self._items.lists(requests))
 
     def close(self) -> None:
         if self._calls is not None:

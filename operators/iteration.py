@@ -76,29 +76,28 @@ class IterationHeadOperator(Operator):
     """
 
     def __init__(self, spec: IterationHeadSpec) -> None:
-        self._items = RecordItems(spec.record_type)
+        self._items = RecordItems(_FEEDBACK, spec.record_type)
         self.restored: list[RecordBatch] = []
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)
         self.count = context.count
         values, timestamps = [], []
-        for item in context.restored_lists.get(_FEEDBACK, ()):
-            value, timestamp = self._items.decode(item)
+        for value, timestamp in self._items.restored(context.restored_lists):
             values.append(value)
             timestamps.append(timestamp)
         self.restored = list(to_batches(values, timestamps)) if values else []
 
     def snapshot_of(self, log: Iterable[RecordBatch]) -> OperatorSnapshotParts:
         """The state at a checkpoint: the records that came back between its barrier's departure and return."""
-        items = [
-            self._items.encode(value, timestamp)
+        records = (
+            (value, timestamp)
             for batch in log
             for value, timestamp in zip(
                 batch.values, batch.timestamps or repeat(None, len(batch.values)), strict=True
             )
-        ]
-        return OperatorSnapshotParts(lists={_FEEDBACK: items})
+        )
+        return OperatorSnapshotParts(lists=self._items.lists(records))
 
 
 class IterationTailOperator(Operator):

@@ -18,6 +18,8 @@ import msgspec
 from ..core.errors import StateError
 from ..core.types import TypeInformation, coercion_of
 from ..state.descriptors import ListStateDescriptor, MapStateDescriptor, StateDescriptor
+from ..state.evolved_values import EvolvedValues
+from .list_schemas import SCHEMAS, restored_reader, with_schema
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -26,7 +28,10 @@ V = TypeVar("V")
 LIST: Final = "function-list:"
 UNION_LIST: Final = "union:function-list:"
 BROADCAST: Final = "broadcast:function-map:"
+_KEYS: Final = "/keys"
+"""Behind the name of a broadcast state: the schema of its keys."""
 _PREFIXES: Final = (LIST, UNION_LIST, BROADCAST)
+_PREFIXES_OF_SCHEMAS: Final = tuple(SCHEMAS + prefix for prefix in _PREFIXES)
 
 
 class OperatorListState(Generic[T]):
@@ -199,6 +204,11 @@ class OperatorStateStore:
 
     def __init__(self, restored: Mapping[str, Sequence[bytes]]) -> None:
         self._restored = {name: list(items) for name, items in restored.items() if name.startswith(_PREFIXES)}
+        self._schemas = {  # of all subtasks; most say the same
+            name: sorted(set(items))
+            for name, items in restored.items()
+            if name.startswith(_PREFIXES_OF_SCHEMAS)
+        }
         self._states: dict[str, tuple[StateDescriptor, Any]] = {}
 
     def get_list_state(self, descriptor: ListStateDescriptor[T]) -> OperatorListState[T]:
@@ -230,14 +240,17 @@ class OperatorStateStore:
         Raises:
             RecordSerializationError: a value is not of the declared type.
         """
-        lists = dict(self._restored)
+        lists = {**self._restored, **self._schemas}
         for name, (descriptor, state) in self._states.items():
             if isinstance(descriptor, MapStateDescriptor):
-                lists[name] = [_encode_entries(descriptor, state)]
+                items = [_encode_entries(descriptor, state)]
+                lists |= with_schema(name, items, descriptor.value_type_info)
+                lists |= with_schema(name, items, descriptor.key_type_info, part=_KEYS)
             else:
                 assert isinstance(descriptor, ListStateDescriptor)
                 dumps = descriptor.elem_type_info.serializer().dumps
-                lists[name] = [dumps(element) for element in state]
+                items = [dumps(element) for element in state]
+                lists |= with_schema(name, items, descriptor.elem_type_info)
         return lists
 
     def type_names(self) -> dict[str, str]:
@@ -255,7 +268,7 @@ class OperatorStateStore:
         _require(descriptor, ListStateDescriptor, "a list state")
         found = self._known(prefix, descriptor)
         if found is None:
-            loads = descriptor.elem_type_info.serializer().loads
+            loads = self._reader(prefix + descriptor.name, descriptor, descriptor.elem_type_info).loads
             elements = [loads(item) for item in self._restored.pop(prefix + descriptor.name, ())]
             _check_restored(descriptor, descriptor.elem_type_info, elements)
             made = OperatorListState(descriptor.name, elements, descriptor.elem_type_info)
@@ -263,15 +276,24 @@ class OperatorStateStore:
         return found  # type: ignore[no-any-return]  # under these prefixes there are no others
 
     def _restored_entries(self, descriptor: MapStateDescriptor[K, V]) -> dict[K, V]:
-        items = self._restored.pop(BROADCAST + descriptor.name, None)
+        name = BROADCAST + descriptor.name
+        read_keys = self._reader(name + _KEYS, descriptor, descriptor.key_type_info).loads_batch
+        read_values = self._reader(name, descriptor, descriptor.value_type_info).loads_batch
+        items = self._restored.pop(name, None)
         if not items:
             return {}
         encoded_keys, encoded_values = msgspec.msgpack.decode(items[0], type=tuple[bytes, bytes])
-        keys = descriptor.key_type_info.serializer().loads_batch(encoded_keys)
-        values = descriptor.value_type_info.serializer().loads_batch(encoded_values)
+        keys, values = read_keys(encoded_keys), read_values(encoded_values)
         _check_restored(descriptor, descriptor.key_type_info, keys)
         _check_restored(descriptor, descriptor.value_type_info, values)
         return dict(zip(keys, values, strict=True))
+
+    def _reader(
+        self, name: str, descriptor: StateDescriptor, declared: TypeInformation[Any]
+    ) -> EvolvedValues:
+        reader = restored_reader(self._schemas, name, f"operator state '{descriptor.name}'", declared)
+        self._schemas.pop(SCHEMAS + name, None)
+        return reader
 
     def _known(self, prefix: str, descriptor: StateDescriptor) -> Any:
         for other in _PREFIXES:

@@ -285,12 +285,13 @@ def field_defaults(cls: type) -> dict[str, Callable[[], Any]]:
     fields: Iterable[Any] = (
         msgspec.structs.fields(cls) if issubclass(cls, msgspec.Struct) else cls.__dataclass_fields__.values()  # type: ignore[attr-defined]
     )
-    missing = (dataclasses.MISSING, msgspec.NODEFAULT)
+    # By type: a class that travelled by value has brought markers of its own along.
+    missing = (type(dataclasses.MISSING), type(msgspec.NODEFAULT))
     found: dict[str, Callable[[], Any]] = {}
     for field in fields:
-        if field.default_factory not in missing:
+        if not isinstance(field.default_factory, missing):
             found[field.name] = field.default_factory
-        elif not any(field.default is nothing for nothing in missing):
+        elif not isinstance(field.default, missing):
             found[field.name] = partial(_same, field.default)
     return found
 

@@ -6,9 +6,12 @@ from __future__ import annotations
 import collections
 import dataclasses
 import enum
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import cloudpickle
 import msgspec
 import pytest
 
@@ -141,6 +144,20 @@ class TestRecords:
         assert key_difference(was, schema_of(version(kind, ("a", int), ("b", int)))) is None
         for fields in ([("b", int), ("a", int)], [("a", int)], [("a", int), ("b", str)]):
             assert key_difference(was, schema_of(version(kind, *fields))) is not None
+
+
+@pytest.mark.parametrize("kind", ["dataclass", "namedtuple"])
+def test_a_class_that_travelled_by_value_has_the_defaults_it_had(kind: str) -> None:
+    made: Any = version(kind, ("a", int), ("b", int, 5), ("c", str, "")).cls  # type: ignore[attr-defined]
+    reads = (
+        "import sys, cloudpickle; from millstream.core.types import classes;"
+        "made = cloudpickle.load(sys.stdin.buffer);"
+        "print({name: default() for name, default in classes.field_defaults(made).items()})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", reads], input=cloudpickle.dumps(made), capture_output=True, check=True
+    )
+    assert done.stdout.decode().strip() == "{'b': 5, 'c': ''}"
 
 
 def test_another_class_is_refused_with_both_names() -> None:

@@ -131,7 +131,9 @@ def test_a_state_restored_under_another_type_is_refused() -> None:
         h.element2(("put", "a", 1))
         changed = MapStateDescriptor("rules", Types.STRING(), Types.STRING())
         h.spec = BroadcastProcessSpec(Rules(), (changed,))
-        with pytest.raises(StateError, match=r"'rules' is not of the declared type STRING"):
+        with pytest.raises(
+            StateError, match=r"'rules': the restored state has the type LONG, the job STRING"
+        ):
             h.restored()
 
 

@@ -207,7 +207,15 @@ def test_the_names_in_a_checkpoint_are_stable() -> None:
     store.get_union_list_state(ListStateDescriptor("b", str)).add("x")
     store.get_broadcast_state(MapStateDescriptor("c", str, int)).put("k", 1)
     written = store.snapshot()
-    assert set(written) == {"function-list:a", "union:function-list:b", "broadcast:function-map:c"}
+    assert set(written) == {
+        "function-list:a",
+        "union:schema:function-list:a",
+        "union:function-list:b",
+        "union:schema:union:function-list:b",
+        "broadcast:function-map:c",
+        "union:schema:broadcast:function-map:c",
+        "union:schema:broadcast:function-map:c/keys",
+    }
     again = OperatorStateStore({**written, "committables": [b"not ours"]})
     assert again.snapshot() == written
     assert again.get_list_state(ListStateDescriptor("a", int)).get() == [1]
@@ -255,7 +263,9 @@ def test_lists_hold_no_none_and_values_of_their_type_alone() -> None:
 def test_a_list_restored_under_another_type_is_refused() -> None:
     store = OperatorStateStore({})
     store.get_list_state(BUFFER).add(1)
-    with pytest.raises(StateError, match="not of the declared type STRING"):
+    with pytest.raises(
+        StateError, match="the restored state has the type LONG, the job STRING: it was LONG and is STRING"
+    ):
         OperatorStateStore(store.snapshot()).get_list_state(ListStateDescriptor("buffer", str))
 
 
