@@ -12,7 +12,7 @@ JOBS   ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST := $(PY) -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-versions bench chaos fmt lint type imports check docs services changelog dist clean
+.PHONY: help setup demo test test-all test-versions bench chaos simulation fmt lint type imports check docs services changelog dist clean
 
 help: ## explain the targets
 	@echo "Millstream: stream processing in Python. Targets:"
@@ -40,6 +40,9 @@ test-versions: ## run the fast tests on every Python >= 3.11 of this machine
 
 chaos: $(STAMP) ## run only the tests that kill and cut
 	@$(PY) -m pytest -m chaos $(ARGS)
+
+simulation: $(STAMP) ## run many seeds of every simulated world (SEEDS=10000 at night)
+	@$(PY) -m tests.simulation --seeds $(or $(SEEDS),1000) $(ARGS)
 
 bench: $(STAMP) ## measure, print the table, write a dated result file
 	@$(PY) -m benchmarks $(ARGS)

@@ -224,11 +224,12 @@ class SinkWriterContext(Generic[CommT]):
     Attributes:
         subtask: from 0.
         job_id: hexadecimal; one fresh start of a job and its restarts.
-        attempt: rises with every restart of the job, also across `--resume`.
+        attempt: rises with every restart of the writer, also across `--resume`.
         restored_checkpoint_id: the checkpoint restored from, or None on a fresh start.
         restored_state: what this sink's writers put into `snapshot_state`, this subtask's share of it.
         pending_committables: every committable of the restored checkpoint, of ALL subtasks. They are being committed now,
             here or in another subtask: a writer must neither abort nor reuse what they refer to.
+        oldest_attempt: when this attempt began, no task of the job ran, in whatever region, of an attempt below this one.
     """
 
     subtask: int
@@ -240,6 +241,7 @@ class SinkWriterContext(Generic[CommT]):
     restored_state: tuple[bytes, ...]
     pending_committables: tuple[CommT, ...]
     clock: Clock
+    oldest_attempt: int = 0
 
 
 class SinkWriter(Protocol[T_contra]):

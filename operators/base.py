@@ -54,7 +54,7 @@ class ProcessingTime(Protocol):
 @dataclass(frozen=True, slots=True)
 class RuntimeInfo:
     """Facts about the running subtask, and what its functions may use. `subtask` counts from 0, `attempt` from 1 over
-    restarts."""
+    restarts; no task of an attempt below `oldest_attempt` runs any more in any region of the job."""
 
     job_id: str
     job_name: str
@@ -68,6 +68,7 @@ class RuntimeInfo:
     restored_checkpoint_id: int | None
     auto_watermark_interval_ms: int
     checkpointing: bool
+    oldest_attempt: int = 0
     services: FunctionServices = field(default_factory=FunctionServices, compare=False, repr=False)
 
 

@@ -82,6 +82,7 @@ class SinkOperator(Operator):
                 restored_state=tuple(context.restored_lists.get(_WRITER_STATE, ())),
                 pending_committables=self._restored_committables(),
                 clock=context.clock,
+                oldest_attempt=info.oldest_attempt,
             )
         )
 

@@ -38,12 +38,14 @@ class DeployTasks(_Message, frozen=True):
     """Create, restore and run the subtasks placed on this worker.
 
     Attributes:
-        attempt: rises with every (re)start of the tasks of this job run, also across `--resume`.
+        attempt: rises with every (re)start of tasks of this job run, also across `--resume`; each region has its own.
         job: the JobGraph and the job's classes, by cloudpickle (`runtime.graph.artifact`).
         configuration: all keys that were set.
         addresses: data address of each worker, by worker id.
         restores: by subtask id, then by operator id; absent for what starts empty.
         checkpoint_base: URL of the checkpoint directory; "" when checkpoints are off.
+        vertices: of the region that the attempt runs; empty for all vertices of the job.
+        oldest_attempt: no task of the job runs, or will, that belongs to an attempt below this one.
     """
 
     attempt: int
@@ -54,6 +56,8 @@ class DeployTasks(_Message, frozen=True):
     restores: dict[str, dict[str, OperatorRestore]]
     restored_checkpoint_id: int | None
     checkpoint_base: str
+    vertices: list[int] = []
+    oldest_attempt: int = 0
 
 
 class AddSplits(_Message, frozen=True):

@@ -26,7 +26,7 @@ class FileCommittable(msgspec.Struct, frozen=True):
         name: what it is called from then on.
         size: bytes in it.
         job_id: which job wrote it.
-        attempt: in which attempt of that job.
+        oldest_attempt: no task of that job ran of an attempt below this one when the writer of the file began.
     """
 
     base_path: str
@@ -35,13 +35,13 @@ class FileCommittable(msgspec.Struct, frozen=True):
     name: str
     size: int
     job_id: str
-    attempt: int
+    oldest_attempt: int
 
     def encode(self) -> bytes:
         """A versioned encoding; new fields come last."""
         # A path that is not valid UTF-8 comes with surrogates; os.fsencode gives its true bytes.
         paths = [os.fsencode(path) for path in (self.base_path, self.directory, self.hidden_name, self.name)]
-        return msgspec.msgpack.encode([_VERSION, *paths, self.size, self.job_id, self.attempt])
+        return msgspec.msgpack.encode([_VERSION, *paths, self.size, self.job_id, self.oldest_attempt])
 
     @staticmethod
     def decode(data: bytes) -> FileCommittable:
@@ -69,10 +69,10 @@ def hidden_name(name: str, job_id: str, attempt: int) -> str:
 class FileCommitter:
     """Renames hidden files, and sweeps up what earlier attempts of the job left behind.
 
-    INVARIANT F1: no hidden file that a checkpoint in use refers to is ever removed. A committable that was prepared in attempt
-    N is only committed after a checkpoint of attempt N completed. For that, every sink of the job had come up in attempt N,
-    and before any record flowed it had committed what it restored: so of attempts before N no committable is left,
-    not even of another sink that writes to the same folder.
+    INVARIANT F1: no hidden file that a checkpoint in use refers to, or that a writer has open, is ever removed. A committable is
+    only committed after a checkpoint that covers it completed. For that, every sink of the job was up, in an attempt not below
+    the committable's `oldest_attempt`, and before any record flowed it had committed what it restored: so of attempts before
+    that one no committable is left, not even of another sink that writes to the same folder, be it in another region.
     Kept by: tests/connectors/files/test_file_sink.py::test_another_sink_in_the_same_folder_keeps_its_pending_files
     """
 
@@ -96,7 +96,7 @@ class FileCommitter:
         newest: dict[tuple[str, str], int] = {}
         for committable in committables:
             key = (committable.base_path, committable.job_id)
-            newest[key] = max(newest.get(key, -1), committable.attempt)
+            newest[key] = max(newest.get(key, -1), committable.oldest_attempt)
         for (base_path, job_id), attempt in newest.items():
             self._sweep_once(base_path, job_id, attempt)
 

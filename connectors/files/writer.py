@@ -164,7 +164,7 @@ class FileSinkWriter:
                 name=part.name,
                 size=part.size,
                 job_id=self._context.job_id,
-                attempt=self._context.attempt,
+                oldest_attempt=self._context.oldest_attempt,
             )
         )
 

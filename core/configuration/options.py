@@ -221,6 +221,12 @@ RESTART_STRATEGY: Final = _option(
     ),
     "What happens after a failure. Unset: exponential-delay with checkpoints, none without.",
 )
+FAILOVER_STRATEGY: Final = _option(
+    "jobmanager.execution.failover-strategy",
+    "region",
+    choice("region", "full"),
+    "What restarts after a failure: the pipelined regions it struck, or all tasks of the job.",
+)
 FIXED_DELAY_ATTEMPTS: Final = _option(
     "restart-strategy.fixed-delay.attempts",
     1,

@@ -305,4 +305,5 @@ class SinkRun:
             restored_state=states,
             pending_committables=pending,
             clock=self.clock,
+            oldest_attempt=self.attempt,
         )

@@ -280,7 +280,7 @@ class MiniJob:
         """
         task = self._task(name, subtask)
         raised = InjectedFailure("this task was made to fail") if error is None else error
-        attempt = self._client.statistics().attempt
+        attempt = self._master.attempt_of(task.subtask_id)
         self._cluster.say(int(task.worker), TaskFailed(attempt, describe_failure(raised, task)))
         self.settle()
 

@@ -1,7 +1,8 @@
 """The connections of a worker to the others: one per pair and attempt, shared by all channels between the two.
 
 Of two workers the one with the lower number connects. The first frame of a connection says who it is and for which attempt;
-a connection for an attempt that this worker has not been told of yet is kept until then.
+a connection for an attempt that this worker has not been told of yet is kept until then, one for an attempt that is over is
+turned away.
 """
 
 from __future__ import annotations
@@ -36,30 +37,102 @@ class _Connection:
         self.frames: list[Frame] = []
 
 
-class Peers:
-    """The data plane of one worker.
+class PeerListener:
+    """Where other workers connect: hands each connection to the attempt it is for.
 
     Args:
-        on_lost: called with the other worker's number and the reason when a connection of the current attempt breaks.
+        listener: None in a worker that has no others.
+        on_rejected: called when somebody connects who does not know the secret.
     """
 
     def __init__(
-        self,
-        worker: int,
-        secret: bytes,
-        listener: socket.socket | None,
-        on_lost: Callable[[int, str], None],
-        on_rejected: Callable[[PeerRejected], None],
+        self, secret: bytes, listener: socket.socket | None, on_rejected: Callable[[PeerRejected], None]
     ) -> None:
-        self._worker = worker
-        self._secret = secret
+        self.secret = secret
         self._listener = listener
-        self._on_lost = on_lost
-        self._on_rejected = on_rejected
-        self._attempt = -1
-        self._running = False
+        self.on_rejected = on_rejected
+        self._newest = -1
+        self._running: dict[int, Callable[[int, _Connection], None]] = {}
         self._arriving: list[_Connection] = []
         self._parked: dict[tuple[int, int], _Connection] = {}
+
+    def begin(self, attempt: int, attach: Callable[[int, _Connection], None]) -> Mapping[int, _Connection]:
+        """Connections for `attempt` go to `attach(worker, connection)` from now on; those that were there before it."""
+        self._newest = max(self._newest, attempt)
+        self._running[attempt] = attach
+        waiting = {worker: self._parked.pop((n, worker)) for n, worker in list(self._parked) if n == attempt}
+        for key in [key for key in self._parked if key[0] < attempt]:  # attempts are deployed in their order
+            self._parked.pop(key).socket.close()
+        return waiting
+
+    def end(self, attempt: int) -> None:
+        """Connections for `attempt` are turned away from now on."""
+        self._running.pop(attempt, None)
+
+    def pump(self) -> None:
+        """Accept, and find out who it is."""
+        if self._listener is not None:
+            self._accept(self._listener)
+        if self._arriving:
+            self._identify()
+
+    def descriptors(self) -> list[tuple[int, bool]]:
+        """(file descriptor, whether to wait for writing too) of everything to poll."""
+        found = [] if self._listener is None else [(self._listener.fileno(), False)]
+        return found + [(c.socket.fileno(), c.socket.wants_write) for c in self._arriving]
+
+    def close(self) -> None:
+        """Close everything that is not an attempt's, for good."""
+        for connection in (*self._arriving, *self._parked.values()):
+            connection.socket.close()
+        if self._listener is not None:
+            self._listener.close()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except BlockingIOError:
+                return
+            self._arriving.append(_Connection(FramedSocket(sock, secret=self.secret, role=Role.LISTENER)))
+
+    def _identify(self) -> None:
+        for connection in list(self._arriving):
+            try:
+                connection.frames += connection.socket.pump_in()
+            except PeerRejected as error:
+                self._arriving.remove(connection)
+                self.on_rejected(error)
+                continue
+            connection.socket.pump_out()
+            if connection.socket.closed:
+                self._arriving.remove(connection)
+            elif connection.frames:
+                self._arriving.remove(connection)
+                hello = msgspec.msgpack.decode(connection.frames.pop(0).payload, type=_Hello)
+                self._place(hello, connection)
+
+    def _place(self, hello: _Hello, connection: _Connection) -> None:
+        if hello.attempt in self._running:
+            self._running[hello.attempt](hello.worker, connection)
+        elif hello.attempt > self._newest:
+            self._parked[hello.attempt, hello.worker] = connection
+        else:
+            connection.socket.close()
+
+
+class Peers:
+    """The data plane of one attempt on one worker.
+
+    Args:
+        on_lost: called with the other worker's number and the reason when a connection breaks.
+    """
+
+    def __init__(self, worker: int, listener: PeerListener, on_lost: Callable[[int, str], None]) -> None:
+        self._worker = worker
+        self._listener = listener
+        self._on_lost = on_lost
+        self._attempt = -1
         self._peers: dict[int, _Connection] = {}
         self._unsent: dict[int, list[tuple[int, int, bytes]]] = {}
         self.inputs: dict[int, InputChannel] = {}
@@ -68,16 +141,13 @@ class Peers:
     def begin(self, attempt: int, addresses: Mapping[int, str], peers: Collection[int]) -> None:
         """Connect, or wait to be connected by, the workers this attempt exchanges data with. Raises OSError."""
         self._attempt = attempt
-        self._running = True
-        for key in [key for key in self._parked if key[0] < attempt]:
-            self._parked.pop(key).socket.close()
+        waiting = self._listener.begin(attempt, self._attach)
         for peer in peers:
-            parked = self._parked.pop((attempt, peer), None)
-            if parked is not None:
-                self._attach(peer, parked)
+            if peer in waiting:
+                self._attach(peer, waiting[peer])
             elif self._worker < peer:
                 sock = connect(addresses[peer], _CONNECT_TIMEOUT_S)
-                connection = FramedSocket(sock, secret=self._secret, role=Role.CONNECTOR)
+                connection = FramedSocket(sock, secret=self._listener.secret, role=Role.CONNECTOR)
                 connection.send(_HELLO, 0, msgspec.msgpack.encode(_Hello(attempt, self._worker)))
                 self._attach(peer, _Connection(connection))
             else:
@@ -106,7 +176,7 @@ class Peers:
 
     def end(self) -> None:
         """Close the connections of the attempt; those of it that arrive from now on are turned away."""
-        self._running = False
+        self._listener.end(self._attempt)
         for connection in self._peers.values():
             connection.socket.close()
         self._peers.clear()
@@ -114,27 +184,15 @@ class Peers:
         self.inputs.clear()
         self.outputs.clear()
 
-    def close(self) -> None:
-        """Close everything, for good."""
-        self.end()
-        for connection in (*self._arriving, *self._parked.values()):
-            connection.socket.close()
-        if self._listener is not None:
-            self._listener.close()
-
     def pump(self) -> bool:
         """Send, receive and dispatch what can be without waiting. True when frames arrived."""
-        if self._listener is not None:
-            self._accept(self._listener)
-        if self._arriving:
-            self._identify()
         arrived = False
         for peer, connection in list(self._peers.items()):
             try:
                 frames = connection.socket.pump_in()
             except PeerRejected as error:
                 del self._peers[peer]
-                self._on_rejected(error)
+                self._listener.on_rejected(error)
                 self._on_lost(peer, error.what)
                 continue
             if frames:
@@ -160,41 +218,7 @@ class Peers:
 
     def descriptors(self) -> list[tuple[int, bool]]:
         """(file descriptor, whether to wait for writing too) of everything to poll."""
-        found = [] if self._listener is None else [(self._listener.fileno(), False)]
-        connections = (*self._arriving, *self._peers.values())
-        return found + [(c.socket.fileno(), c.socket.wants_write) for c in connections]
-
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                sock, _ = listener.accept()
-            except BlockingIOError:
-                return
-            self._arriving.append(_Connection(FramedSocket(sock, secret=self._secret, role=Role.LISTENER)))
-
-    def _identify(self) -> None:
-        for connection in list(self._arriving):
-            try:
-                connection.frames += connection.socket.pump_in()
-            except PeerRejected as error:
-                self._arriving.remove(connection)
-                self._on_rejected(error)
-                continue
-            connection.socket.pump_out()
-            if connection.socket.closed:
-                self._arriving.remove(connection)
-            elif connection.frames:
-                self._arriving.remove(connection)
-                hello = msgspec.msgpack.decode(connection.frames.pop(0).payload, type=_Hello)
-                self._place(hello, connection)
-
-    def _place(self, hello: _Hello, connection: _Connection) -> None:
-        if hello.attempt > self._attempt:
-            self._parked[(hello.attempt, hello.worker)] = connection
-        elif hello.attempt == self._attempt and self._running:
-            self._attach(hello.worker, connection)
-        else:
-            connection.socket.close()
+        return [(c.socket.fileno(), c.socket.wants_write) for c in self._peers.values()]
 
     def _attach(self, peer: int, connection: _Connection) -> None:
         self._peers[peer] = connection

@@ -56,12 +56,12 @@ class Peers(Protocol):
     """The rest of the JobManager, as the checkpoints see it."""
 
     def send_to_tasks(self, message: ToTask, subtasks: Sequence[str]) -> None:
-        """To each of these subtasks of the current attempt."""
+        """To each of these subtasks, in its current attempt."""
 
     def snapshot_enumerators(self, checkpoint_id: int) -> Mapping[str, bytes] | None:
-        """States by operator id; None when one failed, and with it the attempt."""
+        """States by operator id; None when one failed, and with it its region."""
 
-    def fail_attempt(self, failure: Failure) -> None:
+    def fail_job(self, failure: Failure) -> None:
         """Too many checkpoints failed."""
 
     def checkpointing_settled(self) -> None:
@@ -115,7 +115,7 @@ class Checkpoints:
     # ---- from the scheduler -------------------------------------------------------------------------------------------
 
     def start(self, attempt: int) -> None:
-        """All tasks of the attempt run."""
+        """All tasks run; `attempt` is the newest of theirs."""
         self._run(JobRunning(attempt, self._subtasks, self._sources))
 
     def stop(self) -> None:
@@ -138,7 +138,7 @@ class Checkpoints:
         self._run(TriggerRequested(request_id, self._clock.now_ms()))
 
     def request_final(self) -> None:
-        """All input has ended; `final_checkpoint_completed` or `fail_attempt` follows."""
+        """All input has ended; `final_checkpoint_completed` or `fail_job` follows."""
         self._run(TriggerRequested(_FINAL, self._clock.now_ms(), final=True))
 
     # ---- from tasks and time ------------------------------------------------------------------------------------------
@@ -221,9 +221,7 @@ class Checkpoints:
             case RequestRefused(detail=detail):
                 _LOG.info("no checkpoint was started: %s", detail)
             case FailJob(reason=reason, detail=detail, consecutive_failures=count):
-                self._peers.fail_attempt(
-                    Failure(_too_many_failures(reason, detail, count, storage.job_folder))
-                )
+                self._peers.fail_job(Failure(_too_many_failures(reason, detail, count, storage.job_folder)))
             case _:
                 assert_never(action)
 

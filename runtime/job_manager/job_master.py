@@ -21,7 +21,7 @@ from ...checkpoint.messages import (
 from ...checkpoint.metadata import Metadata
 from ...core.clock import Clock
 from ...core.errors import CheckpointError, CheckpointFailureReason, ConnectorError
-from ...core.ids import SubtaskId
+from ...core.ids import SubtaskId, subtask_id
 from .. import messages as wire
 from ..graph.execution_graph import ExecutionGraph
 from ..graph.job_graph import JobVertex
@@ -50,6 +50,7 @@ from .scheduling import (
     InputEnded,
     JobCancelled,
     JobFailed,
+    JobFailure,
     JobFinished,
     JobStatus,
     KillWorker,
@@ -83,6 +84,7 @@ class JobRun:
         configuration: all keys that were set.
         checkpoint_base: absolute path or URL of the checkpoint directory; "" when checkpoints are off.
         checkpointed: None when checkpoints are off.
+        regions: the vertices of each region of `scheduling`.
     """
 
     job_id: str
@@ -90,6 +92,7 @@ class JobRun:
     artifact: bytes
     configuration: Mapping[str, str]
     checkpoint_base: str
+    regions: tuple[frozenset[int], ...]
     scheduling: SchedulerConfig
     strategy: RestartStrategy
     checkpointed: CheckpointedJob | None
@@ -116,7 +119,9 @@ class JobMaster:
         self._sources = SourceCoordinators(self._source_coordinator, self._announce)
         self._addresses: dict[int, str] = {}
         self._worker_of = {str(subtask.subtask_id): int(subtask.worker) for subtask in run.graph.subtasks}
-        self._plan = RestorePlan()
+        self._region_of = {vertex: index for index, region in enumerate(run.regions) for vertex in region}
+        self._plans: dict[int, RestorePlan] = {}  # of attempts that are being prepared
+        self._checkpointed_attempt = 0
         self._counters = TaskCounters(run.graph)
         self._last_failure: str | None = None
         self._cancel_asked = False
@@ -232,7 +237,7 @@ class JobMaster:
             case wire.TasksRunning(attempt=attempt):
                 self._post(TasksRunning(worker, attempt))
                 if self._is_current(attempt):
-                    self._add_readers(worker)
+                    self._add_readers(worker, attempt)
             case wire.TaskFailed(attempt=attempt, failure=failure):
                 self._post(AttemptFailed(attempt, self._judged(failure_of_task(failure), attempt)))
             case wire.SplitRequested(attempt=attempt, subtask=subtask):
@@ -247,7 +252,7 @@ class JobMaster:
                 self._post(InputEnded(attempt, subtask))
             case wire.FromSubtask(attempt=attempt, message=answer):
                 if self._checkpoints is not None:
-                    self._checkpoints.on_message(answer, attempt)
+                    self._checkpoints.on_message(answer, self._checkpointing_attempt(attempt))
             case wire.TasksStopped(attempt=attempt):
                 self._post(TasksStopped(worker, attempt))
             case wire.ClientData():
@@ -258,13 +263,23 @@ class JobMaster:
             case _:
                 assert_never(message)
 
-    def _add_readers(self, worker: int) -> None:
+    def _add_readers(self, worker: int, attempt: int) -> None:
         for subtask in self._run.graph.subtasks:
-            if subtask.worker == worker and subtask.vertex.is_source:
+            mine = subtask.worker == worker and self.attempt_of(subtask.subtask_id) == attempt
+            if mine and subtask.vertex.is_source:
                 self._sources.add_reader(subtask.vertex.index, subtask.index)
 
+    def attempt_of(self, subtask: str) -> int:
+        """The current attempt of a subtask's region, or its last one; before the first, one below it."""
+        attempt = self._scheduler.attempt_of(self._region_of[int(subtask.partition("/")[0])])
+        return self._run.scheduling.first_attempt - 1 if attempt is None else attempt
+
     def _is_current(self, attempt: int) -> bool:
-        return attempt == self._scheduler.attempt
+        return self._scheduler.region_of(attempt) is not None
+
+    def _checkpointing_attempt(self, attempt: int) -> int:
+        """What the coordinator takes a message of `attempt` for: one of its own time, or a late one, known by its number."""
+        return self._checkpointed_attempt if self._is_current(attempt) else attempt
 
     def _judged(self, failure: Failure, attempt: int) -> Failure:
         """A damaged file of the restored checkpoint is no reason to give up as long as there is an older checkpoint.
@@ -273,7 +288,8 @@ class JobMaster:
         """
         match failure.error:
             case ConnectorError() as error:
-                again = self._at_work or attempt != self._run.scheduling.first_attempt
+                scheduling = self._run.scheduling
+                again = self._at_work or attempt >= scheduling.first_attempt + len(scheduling.regions)
                 return Failure(error, recoverable=failure.recoverable and again)
             case CheckpointError(reason=CheckpointFailureReason.CORRUPT) as error if self._is_current(
                 attempt
@@ -285,15 +301,14 @@ class JobMaster:
 
     def send_to_tasks(self, message: ToTask, subtasks: Sequence[str]) -> None:
         """See `checkpoints.Peers`."""
-        attempt = self._scheduler.attempt
         match message:
             case TriggerCheckpoint():
                 for subtask in subtasks:
-                    self._cluster.send(
-                        self._worker_of[subtask], wire.TriggerSource(attempt, subtask, message)
-                    )
+                    trigger = wire.TriggerSource(self.attempt_of(subtask), subtask, message)
+                    self._cluster.send(self._worker_of[subtask], trigger)
             case NotifyCheckpointComplete() | NotifyCheckpointAborted():
-                for worker in sorted({self._worker_of[subtask] for subtask in subtasks}):
+                addressees = {(self._worker_of[subtask], self.attempt_of(subtask)) for subtask in subtasks}
+                for worker, attempt in sorted(addressees):
                     self._cluster.send(worker, wire.NotifyTasks(attempt, message))
             case _:
                 assert_never(message)
@@ -302,9 +317,9 @@ class JobMaster:
         """See `checkpoints.Peers`."""
         return self._sources.snapshot(checkpoint_id)
 
-    def fail_attempt(self, failure: Failure) -> None:
+    def fail_job(self, failure: Failure) -> None:
         """See `checkpoints.Peers`."""
-        self._post(AttemptFailed(self._scheduler.attempt, failure))
+        self._post(JobFailure(failure))
 
     def checkpointing_settled(self) -> None:
         """See `checkpoints.Peers`."""
@@ -336,15 +351,15 @@ class JobMaster:
             case KillWorker(worker=worker):
                 _LOG.warning("worker %d does not stop its tasks and is killed", worker)
                 self._cluster.kill_worker(worker)
-            case PrepareAttempt(attempt=attempt):
-                self._prepare(attempt)
-            case DeployAll(attempt=attempt):
-                self._deploy(attempt)
+            case PrepareAttempt():
+                self._prepare(action)
+            case DeployAll():
+                self._deploy(action)
             case StartCheckpointing(attempt=attempt):
+                self._checkpointed_attempt = attempt
                 if self._checkpoints is not None:
                     self._checkpoints.start(attempt)
             case StopCheckpointing():
-                self._sources.close()
                 if self._checkpoints is None:
                     self._post(CheckpointSettled())
                 else:
@@ -353,11 +368,12 @@ class JobMaster:
                 assert self._checkpoints is not None
                 self._checkpoints.request_final()
             case FinishAll(attempt=attempt, commit_now=commit_now):
-                self._broadcast(wire.FinishTasks(attempt, commit_now))
-            case CancelAll(attempt=attempt):
-                self._broadcast(wire.CancelTasks(attempt))
-            case ReportFailure(failure=failure, restart_in_ms=delay_ms):
-                self._report(failure, delay_ms)
+                self._send_to_workers_of(attempt, wire.FinishTasks(attempt, commit_now))
+            case CancelAll(attempt=attempt, region=region):
+                self._sources.close(self._run.regions[region])
+                self._send_to_workers_of(attempt, wire.CancelTasks(attempt))
+            case ReportFailure():
+                self._report(action)
             case JobFinished() | JobFailed() | JobCancelled():
                 self.outcome = action
                 if self._checkpoints is not None:
@@ -365,11 +381,13 @@ class JobMaster:
             case _:
                 assert_never(action)
 
-    def _prepare(self, attempt: int) -> None:
+    def _prepare(self, action: PrepareAttempt) -> None:
+        attempt, oldest_attempt = action.attempt, action.oldest_attempt
         retained = () if self._checkpoints is None else self._checkpoints.retained_ids
 
         def found(metadata: Metadata | None) -> None:
-            self._plan = RestorePlan() if metadata is None else plan_restore(metadata, self._run.graph.job)
+            job = self._run.graph.job
+            self._plans[attempt] = RestorePlan() if metadata is None else plan_restore(metadata, job)
             self._post(AttemptPrepared(attempt))
 
         def failed(error: Exception) -> None:
@@ -380,19 +398,22 @@ class JobMaster:
         if self._run.checkpointed is None and points.starts_empty:
             found(None)  # no storage, no helper thread: a small job starts at once
         else:
-            self._background.submit(lambda: points.find(attempt, retained), found, failed)
+            self._background.submit(lambda: points.find(attempt, oldest_attempt, retained), found, failed)
 
-    def _deploy(self, attempt: int) -> None:
-        run, plan = self._run, self._plan
-        self._counters.clear()
+    def _deploy(self, action: DeployAll) -> None:
+        run, plan = self._run, self._plans[action.attempt]
+        # Attempts are deployed in their order: those below that were prepared have been given up.
+        self._plans = {number: found for number, found in self._plans.items() if number > action.attempt}
+        scope, vertices = run.scheduling.regions[action.region], run.regions[action.region]
+        self._counters.clear(scope.subtasks)
         if plan.checkpoint_id is not None:
-            _LOG.info("attempt %d restores checkpoint %d", attempt, plan.checkpoint_id)
-        for worker in run.scheduling.workers:
-            own = {s.subtask_id for s in run.graph.subtasks if s.worker == worker}
+            _LOG.info("attempt %d restores checkpoint %d", action.attempt, plan.checkpoint_id)
+        for worker in sorted(scope.workers):
+            own = {s.subtask_id for s in run.graph.subtasks if s.worker == worker} & scope.subtasks
             self._cluster.send(
                 worker,
                 wire.DeployTasks(
-                    attempt=attempt,
+                    attempt=action.attempt,
                     job_id=run.job_id,
                     job=run.artifact,
                     configuration=dict(run.configuration),
@@ -400,18 +421,20 @@ class JobMaster:
                     restores={id_: restore for id_, restore in plan.operators.items() if id_ in own},
                     restored_checkpoint_id=plan.checkpoint_id,
                     checkpoint_base=run.checkpoint_base,
+                    vertices=sorted(vertices),
+                    oldest_attempt=action.oldest_attempt,
                 ),
             )
-        now_ms = self._clock.monotonic_ms()
-        self._sources.start(run.graph.job.vertices, plan.enumerators, plan.splits, now_ms)
+        sources = [vertex for vertex in run.graph.job.vertices if vertex.index in vertices]
+        self._sources.start(sources, plan.enumerators, plan.splits, self._clock.monotonic_ms())
 
     def _announce(self, announcement: Announcement) -> None:
         for subtask in announcement.subtasks:
-            message = wire.AlignWatermarks(self._scheduler.attempt, subtask, announcement.max_watermark)
+            message = wire.AlignWatermarks(self.attempt_of(subtask), subtask, announcement.max_watermark)
             self._cluster.send(self._worker_of[subtask], message)
 
     def _source_coordinator(self, vertex: JobVertex) -> SourceCoordinator:
-        attempt = self._scheduler.attempt
+        attempt = self.attempt_of(subtask_id(vertex.index, 0))
 
         def send(subtask: SubtaskId, splits: list[bytes], *, no_more: bool) -> None:
             self._at_work = True
@@ -427,12 +450,19 @@ class JobMaster:
             clock=self._clock,
         )
 
-    def _broadcast(self, message: wire.ToWorker) -> None:
-        for worker in self._run.scheduling.workers:
+    def _send_to_workers_of(self, attempt: int, message: wire.ToWorker) -> None:
+        region = self._scheduler.region_of(attempt)
+        assert region is not None, "attempts are told what to do as long as they are current"
+        for worker in sorted(self._run.scheduling.regions[region].workers):
             self._cluster.send(worker, message)
 
-    def _report(self, failure: Failure, delay_ms: int | None) -> None:
-        text = str(failure.error)
-        self._last_failure = text.splitlines()[0] if text else type(failure.error).__name__
-        if delay_ms is not None:
-            _LOG.warning("the job failed and restarts in %d ms: %s", delay_ms, text)
+    def _report(self, action: ReportFailure) -> None:
+        text, delay_ms = str(action.failure.error), action.restart_in_ms
+        self._last_failure = text.splitlines()[0] if text else type(action.failure.error).__name__
+        if delay_ms is None:
+            return
+        struck, regions = len(action.regions), len(self._run.regions)
+        what = (
+            "the job failed and restarts" if struck == regions else f"{struck} of {regions} regions restart"
+        )
+        _LOG.warning("%s in %d ms: %s", what, delay_ms, text)

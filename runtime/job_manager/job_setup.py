@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -29,13 +29,14 @@ from ...core.workdir import WorkDir, create_work_dir
 from ..graph.artifact import encode_job
 from ..graph.execution_graph import ExecutionGraph, build_execution_graph
 from ..graph.job_graph import JobGraph
+from ..graph.regions import pipelined_regions
 from .checkpoints import CheckpointedJob
 from .cluster import Cluster, EmbeddedCluster
 from .job_master import JobRun
 from .restart_strategy import Backoff, ExponentialDelay, FailureRate, FixedDelay, NoRestart, RestartStrategy
 from .restore import describe_operators
 from .restore_points import RestorePoints
-from .scheduling import JobStatus, SchedulerConfig
+from .scheduling import JobStatus, Region, SchedulerConfig
 
 DEFAULT_CHECKPOINT_DIR: Final = ".millstream/checkpoints"
 """Under the working directory: where checkpoints go when they are on and no directory is set."""
@@ -73,6 +74,7 @@ def prepare_run(
         CheckpointError: the checkpoint directory cannot be written, or what to restore is damaged or does not fit.
     """
     graph = build_execution_graph(job)
+    regions = failover_regions(job, configuration)
     name = job.settings.name
     artifact = encode_job(job, in_process=_is_embedded(graph, configuration))
     directory = checkpoint_directory(configuration)
@@ -91,14 +93,15 @@ def prepare_run(
     if checkpointing:
         storage = CheckpointStorage(directory, origin.job_id)
         storage.check_writable()
-        first_attempt = storage.claim_attempt(name)
+        first_attempt = min([storage.claim_attempt(name) for _ in regions])  # one for each
     return JobRun(
         job_id=origin.job_id,
         graph=graph,
         artifact=artifact,
         configuration=configuration.to_dict(),
         checkpoint_base=directory if checkpointing or initial is not None else "",
-        scheduling=_scheduling(graph, checkpointing=checkpointing, first_attempt=first_attempt),
+        regions=regions,
+        scheduling=_scheduling(graph, regions, checkpointing=checkpointing, first_attempt=first_attempt),
         strategy=restart_strategy(configuration, random),
         checkpointed=None
         if storage is None
@@ -110,10 +113,17 @@ def prepare_run(
             initial=initial,
             initial_is_own=origin.is_own and checkpointing,
             ignore_unclaimed_state=ignore_unclaimed,
-            first_attempt=first_attempt,
             fallback=fallback,
+            first_attempts=range(first_attempt, first_attempt + len(regions)),
         ),
     )
+
+
+def failover_regions(job: JobGraph, configuration: Configuration) -> tuple[frozenset[int], ...]:
+    """The vertices that restart together (`jobmanager.execution.failover-strategy`)."""
+    if configuration.get(options.FAILOVER_STRATEGY) == "full":
+        return (frozenset(vertex.index for vertex in job.vertices),)
+    return pipelined_regions(job)
 
 
 def checkpoint_directory(configuration: Configuration) -> str:
@@ -226,10 +236,19 @@ def _usable_siblings(path: str) -> list[str]:
     return [info.path for info in reversed(found) if info.complete and info.problem is None]
 
 
-def _scheduling(graph: ExecutionGraph, *, checkpointing: bool, first_attempt: int) -> SchedulerConfig:
+def _scheduling(
+    graph: ExecutionGraph,
+    regions: Sequence[frozenset[int]],
+    *,
+    checkpointing: bool,
+    first_attempt: int,
+) -> SchedulerConfig:
+    subtasks = [[s for s in graph.subtasks if s.vertex.index in region] for region in regions]
     return SchedulerConfig(
-        workers=tuple(range(graph.worker_count)),
-        subtasks=frozenset(str(subtask.subtask_id) for subtask in graph.subtasks),
+        regions=tuple(
+            Region(frozenset(int(s.worker) for s in found), frozenset(str(s.subtask_id) for s in found))
+            for found in subtasks
+        ),
         checkpointing=checkpointing,
         first_attempt=first_attempt,
     )

@@ -26,6 +26,7 @@ class RestorePoints:
         initial: restored by the first attempt, and later as long as the job has completed no checkpoint of its own.
         initial_is_own: whether it is one of this job's (`--resume`), not another's (`--from`).
         fallback: whether a job that commits output may go back behind a damaged checkpoint.
+        first_attempts: those of all regions with which this run of the job begins; claimed already.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class RestorePoints:
         initial: StoredCheckpoint | None,
         initial_is_own: bool,
         ignore_unclaimed_state: bool,
-        first_attempt: int,
+        first_attempts: range,
         fallback: bool = False,
     ) -> None:
         self._storage = storage
@@ -46,24 +47,26 @@ class RestorePoints:
         self._initial = initial
         self._initial_is_own = initial_is_own
         self._ignore_unclaimed_state = ignore_unclaimed_state
-        self._first_attempt = first_attempt
         self._fallback = fallback
+        self._first_attempts = first_attempts
         self._problems: dict[int, str] = {}
         self._restored: int | None = None
         self._restored_foreign = False
 
-    def find(self, attempt: int, retained_ids: Sequence[int]) -> Metadata | None:
+    def find(self, attempt: int, oldest_attempt: int, retained_ids: Sequence[int]) -> Metadata | None:
         """Blocking: what `attempt` starts from, with every file there; None for a start from nothing.
+
+        Nothing runs of attempts below `oldest_attempt`: what they left behind is removed.
 
         Raises:
             CheckpointError: CORRUPT or NOT_FOUND when there are checkpoints and none is whole, STORAGE, INCOMPATIBLE.
             MillstreamError: another JobManager runs this job.
         """
-        if self._storage is not None and attempt != self._first_attempt:
+        if self._storage is not None and attempt not in self._first_attempts:
             self._claim(self._storage, attempt)
         found = self._newest(attempt, retained_ids)
         if found is None:
-            self.tidy_up(attempt)
+            self.tidy_up(oldest_attempt)
             return None
         check_compatible(
             found.metadata,
@@ -71,7 +74,7 @@ class RestorePoints:
             path=found.path,
             ignore_unclaimed_state=self._ignore_unclaimed_state,
         )
-        self.tidy_up(attempt)
+        self.tidy_up(oldest_attempt)
         self._restored = found.metadata.checkpoint_id
         self._restored_foreign = found is self._initial and not self._initial_is_own
         if self._restored_foreign:
@@ -100,7 +103,7 @@ class RestorePoints:
         return True
 
     def _newest(self, attempt: int, retained_ids: Sequence[int]) -> StoredCheckpoint | None:
-        if self._storage is None or not retained_ids or attempt == self._first_attempt:
+        if self._storage is None or not retained_ids or attempt in self._first_attempts:
             return self._initial
         candidates = [
             replace(info, problem=self._problems.get(info.checkpoint_id))

@@ -1,32 +1,39 @@
 """The scheduler: decides when tasks are deployed, stopped and restarted, and how a job ends.
 
-One attempt goes through these stages (in brackets: the status that a user sees):
+Each pipelined region of the job goes through these stages on its own:
 
-    AWAITING_WORKERS -> PREPARING -> DEPLOYING -> EXECUTING -> FINAL_CHECKPOINT -> FINISHING -.
-          ^                |             |            |               |                |      |
-          |                `---- failure, lost worker, cancellation --+----------------'      |
-          |                                           v                                       v
-       BACKOFF [RESTARTING] <------------- STOPPING [RESTARTING, FAILING, CANCELLING] ---> DONE [FINISHED, FAILED,
-                                                                                               CANCELED]
+    AWAITING_WORKERS -> PREPARING -> DEPLOYING -> EXECUTING -> FINISHING -> FINISHED
+          ^                |             |            |            |           |
+          |                `---- failure, lost worker, cancellation ----------'
+          |                                           v
+       BACKOFF <---------------------------------- STOPPING
+
 Rules of this file:
 
-- While an attempt is being stopped, further failures are its echoes and use up no restart; but one that is not recoverable
-  turns the restart into a failure for good, since a restart would lose data.
-- A cancellation turns a restart into a cancellation. A job that is already failing for good still fails: its error is told.
-- A failure during FINISHING restarts from the final checkpoint: its sources are at their end at once, and it finishes anew.
+- Checkpoints are of the whole job: they begin when all regions execute and stop when one of them no longer does. The others keep
+  running meanwhile. The last checkpoint of a bounded job is taken when the input of all regions has ended.
+- A failure restarts the regions it struck: that of a task its own, a lost worker those with tasks on it, failed checkpoints
+  all. It uses up one restart, whatever it strikes. While a region is being stopped, further failures of it are echoes and use up
+  none; but one that is not recoverable fails the job, since a restart would lose data.
+- A cancellation turns restarts into a cancellation. A job that is already failing for good still fails: its error is told.
+- A failure while the regions finish restarts all of them from the final checkpoint: their sources are at their end at once.
 - Whoever does not stop in time is killed; a worker that was killed for this uses up no restart.
 
-INVARIANT S1: tasks of two attempts never run at the same time: `DeployAll` leaves only when no worker may still have tasks.
+INVARIANT S1: tasks of two attempts of a region never run at the same time: `DeployAll` leaves only when no worker may still have
+tasks of the region.
 INVARIANT S2: what to restore is asked for only after `CheckpointSettled`, when no metadata is being written.
-Kept by: tests/job_manager/test_scheduler.py::SchedulerUnderFire
+INVARIANT S3: a failure of one region sends nothing to the tasks of another, unless the whole job fails or finishes.
+Kept by: tests/simulation/test_scheduler.py
 """
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from typing import assert_never
 
 from ...core.errors import ProtocolViolation, WorkerLostError
+from .region_run import BEFORE_DEPLOYMENT, RegionRun, Stage
 from .restart_strategy import RestartStrategy
 from .scheduling import (
     Action,
@@ -43,6 +50,7 @@ from .scheduling import (
     InputEnded,
     JobCancelled,
     JobFailed,
+    JobFailure,
     JobFinished,
     JobStatus,
     KillWorker,
@@ -62,34 +70,16 @@ from .scheduling import (
 )
 
 
-class Stage(enum.Enum):
-    """Where the current attempt is."""
-
-    CREATED = "not started"
-    AWAITING_WORKERS = "waiting for workers to register"
-    PREPARING = "finding out what to restore"
-    DEPLOYING = "tasks are opening and restoring"
-    EXECUTING = "all tasks run"
-    FINAL_CHECKPOINT = "all input has ended, the last checkpoint is being taken"
-    FINISHING = "tasks end their commits and close"
-    STOPPING = "waiting for tasks to stop"
-    BACKOFF = "waiting for the restart"
-    DONE = "the job is over"
-
-
 class _Goal(enum.Enum):
-    """What follows when the tasks have stopped."""
+    """What follows when nothing runs any more."""
 
-    RUN = "nothing, they shall not stop"
-    RESTART = "the next attempt"
+    RUN = "nothing: whatever stops is started again"
     FINISHED = "the end"
     FAILED = "the end with an error"
     CANCELED = "the end as asked for"
 
 
 _STATUS_OF_GOAL = {
-    _Goal.RUN: JobStatus.RUNNING,
-    _Goal.RESTART: JobStatus.RESTARTING,
     _Goal.FINISHED: JobStatus.RUNNING,
     _Goal.FAILED: JobStatus.FAILING,
     _Goal.CANCELED: JobStatus.CANCELLING,
@@ -99,8 +89,6 @@ _STATUS_OF_END = {
     _Goal.FAILED: JobStatus.FAILED,
     _Goal.CANCELED: JobStatus.CANCELED,
 }
-_BEFORE_DEPLOYMENT = {Stage.AWAITING_WORKERS, Stage.PREPARING}
-_DEPLOYED = {Stage.DEPLOYING, Stage.EXECUTING, Stage.FINAL_CHECKPOINT, Stage.FINISHING}
 
 
 class Scheduler:
@@ -109,39 +97,39 @@ class Scheduler:
     def __init__(self, config: SchedulerConfig, strategy: RestartStrategy) -> None:
         self._config = config
         self._strategy = strategy
-        self._stage = Stage.CREATED
+        self._regions = [RegionRun(index, region) for index, region in enumerate(config.regions)]
         self._goal = _Goal.RUN
+        self._is_over = False
         self._attempt = config.first_attempt - 1
         self._restarts = 0
         self._failure: Failure | None = None
-        self._deadline_ms: int | None = None
-        self._restart_at_ms = 0
         self._settled = True
-        # Every worker is in none or one of the first two; those with tasks (`_busy`) are registered.
+        self._final_requested = False
+        # Every worker is in none or one of the first two; those with tasks (`RegionRun.busy`) are registered.
         self._starting: set[int] = set()
         self._registered: set[int] = set()
-        self._busy: set[int] = set()
         self._condemned: set[int] = set()
-        self._running: set[int] = set()
-        self._ended: set[str] = set()
 
     # ---- questions ----------------------------------------------------------------------------------------------------
 
     @property
     def status(self) -> JobStatus:
         """What the user is told."""
-        if self._stage is Stage.CREATED:
+        if self._goal is not _Goal.RUN:
+            return (_STATUS_OF_END if self._is_over else _STATUS_OF_GOAL)[self._goal]
+        stages = set(self.stages)
+        if stages == {Stage.CREATED}:
             return JobStatus.CREATED
-        return (_STATUS_OF_END if self._stage is Stage.DONE else _STATUS_OF_GOAL)[self._goal]
+        return JobStatus.RESTARTING if stages & {Stage.STOPPING, Stage.BACKOFF} else JobStatus.RUNNING
 
     @property
-    def stage(self) -> Stage:
-        """Where the current attempt is."""
-        return self._stage
+    def stages(self) -> tuple[Stage, ...]:
+        """Where each region is."""
+        return tuple(run.stage for run in self._regions)
 
     @property
     def attempt(self) -> int:
-        """The current attempt; one below the first until it is prepared."""
+        """The newest attempt of all regions; one below the first until there is one."""
         return self._attempt
 
     @property
@@ -149,9 +137,19 @@ class Scheduler:
         """How often the strategy allowed a restart."""
         return self._restarts
 
+    def attempt_of(self, region: int) -> int | None:
+        """The current attempt of a region, or its last one; None before the first."""
+        return self._regions[region].attempt
+
+    def region_of(self, attempt: int) -> int | None:
+        """The region whose current attempt this is; None for one that is over, or not yet."""
+        return next((run.index for run in self._regions if run.attempt == attempt), None)
+
     def next_deadline_ms(self) -> int | None:
         """When the next `Tick` is due at the latest (monotonic); None: only an event can change anything."""
-        return self._restart_at_ms if self._stage is Stage.BACKOFF else self._deadline_ms
+        waiting = (run for run in self._regions if self._goal is _Goal.RUN or not run.at_rest)
+        deadlines = (run.next_deadline_ms() for run in waiting)
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     # ---- events -------------------------------------------------------------------------------------------------------
 
@@ -161,10 +159,6 @@ class Scheduler:
         Raises:
             ProtocolViolation: an event that cannot happen in this state: a bug of the shell or of a worker.
         """
-        if isinstance(event, _OF_ATTEMPT) and event.attempt != self._attempt:
-            if event.attempt > self._attempt:
-                raise self._violation(event)
-            return []
         match event:
             case Started():
                 return self._on_started(event, now_ms)
@@ -172,185 +166,239 @@ class Scheduler:
                 return self._on_registered(worker)
             case WorkerLost(worker=worker, failure=failure):
                 return self._on_lost(worker, failure, now_ms)
-            case AttemptPrepared():
-                return self._on_prepared()
-            case TasksRunning(worker=worker):
-                return self._on_running(worker, event)
-            case AttemptFailed(failure=failure):
-                return self._on_failed(failure, now_ms)
-            case InputEnded(subtask=subtask):
-                self._ended.add(subtask)
-                return self._end_if_over()
-            case TasksStopped(worker=worker):
-                return self._on_stopped(worker, event, now_ms)
+            case JobFailure(failure=failure):
+                return self._fail(self._regions, failure, now_ms)
             case CheckpointSettled():
                 self._settled = True
-                return self._go_on_if_stopped(now_ms)
-            case FinalCheckpointCompleted():
-                return self._finish(commit_now=False) if self._stage is Stage.FINAL_CHECKPOINT else []
+                return self._go_on(now_ms)
+            case FinalCheckpointCompleted(attempt=attempt):
+                is_late = attempt != self._attempt or not self._final_requested
+                return [] if is_late else self._finish(commit_now=False)
             case CancelRequested():
                 return self._on_cancel(now_ms)
             case Tick():
                 return self._on_tick(now_ms)
+            case AttemptPrepared() | TasksRunning() | AttemptFailed() | InputEnded() | TasksStopped():
+                return self._on_attempt(event, now_ms)
             case _:
                 assert_never(event)
 
-    def _on_started(self, event: Started, now_ms: int) -> list[Action]:
-        if self._stage is Stage.DONE:  # cancelled before it began
-            return []
-        if self._stage is not Stage.CREATED:
+    def _on_attempt(
+        self,
+        event: AttemptPrepared | TasksRunning | AttemptFailed | InputEnded | TasksStopped,
+        now_ms: int,
+    ) -> list[Action]:
+        if event.attempt > self._attempt:
             raise self._violation(event)
-        return self._acquire_workers(now_ms)
+        region = self.region_of(event.attempt)
+        if region is None or self._is_over:
+            return []
+        run = self._regions[region]
+        match event:
+            case AttemptPrepared():
+                return self._on_prepared(run)
+            case TasksRunning(worker=worker):
+                return self._on_running(run, worker, event)
+            case AttemptFailed(failure=failure):
+                return self._on_failed(run, failure, now_ms)
+            case InputEnded(subtask=subtask):
+                run.ended.add(subtask)
+                return self._end_if_over()
+            case TasksStopped(worker=worker):
+                return self._on_stopped(run, worker, event, now_ms)
+
+    def _on_started(self, event: Started, now_ms: int) -> list[Action]:
+        if self._is_over:  # cancelled before it began
+            return []
+        if set(self.stages) != {Stage.CREATED}:
+            raise self._violation(event)
+        return self._acquire_workers(self._regions, now_ms)
 
     def _on_registered(self, worker: int) -> list[Action]:
         if worker not in self._starting:
             raise self._violation(WorkerRegistered(worker))
         self._starting.discard(worker)
         self._registered.add(worker)
-        return self._prepare_if_complete()
+        return self._prepare_those_complete()
 
     def _on_lost(self, worker: int, failure: Failure, now_ms: int) -> list[Action]:
         expected = worker in self._condemned
-        had_tasks = worker in self._busy
-        for group in (self._starting, self._registered, self._busy, self._condemned, self._running):
+        had_tasks = [run for run in self._regions if run.is_deployed and worker in run.busy]
+        awaited = [
+            run for run in self._regions if run.stage in BEFORE_DEPLOYMENT and worker in run.region.workers
+        ]
+        for run in self._regions:
+            run.busy.discard(worker)
+            run.running.discard(worker)
+        for group in (self._starting, self._registered, self._condemned):
             group.discard(worker)
-        if self._stage in _BEFORE_DEPLOYMENT:
-            return self._acquire_workers(now_ms) if expected else self._fail(failure, now_ms)
-        if self._stage in _DEPLOYED and had_tasks:
-            return self._fail(failure, now_ms)
-        return self._go_on_if_stopped(now_ms)
+        if self._goal is not _Goal.RUN:
+            return self._go_on(now_ms)
+        if not expected:
+            return [*self._fail([*had_tasks, *awaited], failure, now_ms), *self._go_on(now_ms)]
+        # Killed for the sake of a region that did not stop: what else it ran restarts at once, and uses up nothing.
+        actions = self._restart(had_tasks, now_ms, now_ms) + self._go_on(now_ms)
+        return actions + (self._acquire_workers(awaited, now_ms) if awaited else [])
 
-    def _on_prepared(self) -> list[Action]:
-        if self._stage is not Stage.PREPARING:
+    def _on_prepared(self, run: RegionRun) -> list[Action]:
+        if run.stage is not Stage.PREPARING:
             return []
-        assert not self._busy, "S1: a worker still has tasks of an earlier attempt"
-        self._stage = Stage.DEPLOYING
-        self._busy = set(self._config.workers)
-        self._running.clear()
-        self._ended.clear()
-        return [DeployAll(self._attempt)]
+        run.begin_deployment()
+        assert run.attempt is not None
+        return [DeployAll(run.attempt, run.index, self._oldest_attempt())]
 
-    def _on_running(self, worker: int, event: TasksRunning) -> list[Action]:
-        if self._stage is not Stage.DEPLOYING:
-            if self._stage in {Stage.STOPPING, Stage.BACKOFF, Stage.DONE}:
+    def _on_running(self, run: RegionRun, worker: int, event: TasksRunning) -> list[Action]:
+        if run.stage is not Stage.DEPLOYING:
+            if run.stage in {Stage.STOPPING, Stage.BACKOFF, Stage.AWAITING_WORKERS}:
                 return []
             raise self._violation(event)
-        self._running.add(worker)
-        if self._running != set(self._config.workers):
+        run.running.add(worker)
+        if run.running != run.region.workers:
             return []
-        self._stage = Stage.EXECUTING
+        run.stage = Stage.EXECUTING
+        if set(self.stages) != {Stage.EXECUTING}:
+            return []
         return [StartCheckpointing(self._attempt), *self._end_if_over()]
 
-    def _on_failed(self, failure: Failure, now_ms: int) -> list[Action]:
-        if self._stage is Stage.STOPPING:
-            if self._goal is _Goal.RESTART and not failure.recoverable:
-                self._goal = _Goal.FAILED
-                self._failure = failure
-                return [ReportFailure(self._attempt, failure, None)]
-            return []
-        if self._stage in _DEPLOYED | {Stage.PREPARING}:
-            return self._fail(failure, now_ms)
-        return []
+    def _on_failed(self, run: RegionRun, failure: Failure, now_ms: int) -> list[Action]:
+        if run.stage is Stage.STOPPING and self._goal is _Goal.RUN and not failure.recoverable:
+            return self._fail_for_good([run], failure, now_ms)
+        return self._fail([run], failure, now_ms)
 
-    def _on_stopped(self, worker: int, event: TasksStopped, now_ms: int) -> list[Action]:
-        if self._stage in _DEPLOYED - {Stage.FINISHING}:
+    def _on_stopped(self, run: RegionRun, worker: int, event: TasksStopped, now_ms: int) -> list[Action]:
+        if run.stage in {Stage.DEPLOYING, Stage.EXECUTING}:
             raise self._violation(event)
         # A worker that closed for `FinishAll` while another one failed answers the `CancelAll` that follows once more.
-        self._busy.discard(worker)
-        if self._stage is Stage.FINISHING and not self._busy:
-            self._goal = _Goal.FINISHED
-            return self._stop(now_ms)
-        return self._go_on_if_stopped(now_ms)
+        run.busy.discard(worker)
+        if run.stage is Stage.FINISHING and not run.busy:
+            run.stage = Stage.FINISHED
+            if set(self.stages) == {Stage.FINISHED}:
+                return self._shut_down(_Goal.FINISHED, now_ms)
+        return self._go_on(now_ms)
 
     def _on_cancel(self, now_ms: int) -> list[Action]:
-        if self._stage is Stage.STOPPING:
-            if self._goal is _Goal.RESTART:
-                self._goal = _Goal.CANCELED
-            return []
-        if self._stage in {Stage.CREATED, Stage.BACKOFF}:
-            self._goal = _Goal.CANCELED
-            return self._end()
-        if self._stage is Stage.DONE:
-            return []
-        self._goal = _Goal.CANCELED
-        return self._stop(now_ms)
+        return self._shut_down(_Goal.CANCELED, now_ms) if self._goal is _Goal.RUN else []
 
     def _on_tick(self, now_ms: int) -> list[Action]:
-        if self._stage is Stage.BACKOFF:
-            return self._acquire_workers(now_ms) if now_ms >= self._restart_at_ms else []
-        if self._deadline_ms is None or now_ms < self._deadline_ms:
-            return []
-        self._deadline_ms = None
-        if self._stage is Stage.STOPPING:
-            return self._condemn(self._busy)
-        return [*self._condemn(self._starting), *self._fail(self._not_registered(), now_ms)]
+        due = [run for run in self._regions if run.is_due(now_ms) and not self._is_over]
+        overdue: set[int] = set()
+        unregistered: set[int] = set()
+        for run in due:
+            run.deadline_ms = None
+            if run.stage is Stage.STOPPING:
+                overdue |= run.busy
+            elif run.stage is Stage.AWAITING_WORKERS:
+                unregistered |= self._starting & run.region.workers
+        actions = self._condemn(overdue | unregistered)
+        if unregistered:
+            struck = [run for run in due if run.region.workers & unregistered]
+            actions += self._fail(struck, self._not_registered(unregistered), now_ms)
+        ready = [run for run in due if run.stage is Stage.BACKOFF and self._goal is _Goal.RUN]
+        return actions + (self._acquire_workers(ready, now_ms) if ready else [])
 
     # ---- the way up ---------------------------------------------------------------------------------------------------
 
-    def _acquire_workers(self, now_ms: int) -> list[Action]:
-        self._stage = Stage.AWAITING_WORKERS
-        self._goal = _Goal.RUN
-        self._deadline_ms = now_ms + self._config.registration_timeout_ms
-        missing = [w for w in self._config.workers if w not in self._registered | self._starting]
+    def _acquire_workers(self, runs: Iterable[RegionRun], now_ms: int) -> list[Action]:
+        needed: set[int] = set()
+        for run in runs:
+            run.stage = Stage.AWAITING_WORKERS
+            run.deadline_ms = now_ms + self._config.registration_timeout_ms
+            needed |= run.region.workers
+        missing = sorted(needed - self._registered - self._starting)
         self._starting.update(missing)
         actions: list[Action] = [StartWorkers(tuple(missing))] if missing else []
-        return actions + self._prepare_if_complete()
+        return actions + self._prepare_those_complete()
 
-    def _prepare_if_complete(self) -> list[Action]:
-        if self._stage is not Stage.AWAITING_WORKERS or self._registered != set(self._config.workers):
-            return []
-        self._stage = Stage.PREPARING
-        self._deadline_ms = None
-        self._attempt += 1
-        return [PrepareAttempt(self._attempt)]
+    def _prepare_those_complete(self) -> list[Action]:
+        actions: list[Action] = []
+        for run in self._regions if self._settled else ():
+            if run.stage is Stage.AWAITING_WORKERS and run.region.workers <= self._registered:
+                run.stage = Stage.PREPARING
+                run.deadline_ms = None
+                self._attempt += 1
+                run.attempt = self._attempt
+                actions.append(PrepareAttempt(self._attempt, self._oldest_attempt()))
+        return actions
+
+    def _oldest_attempt(self) -> int:
+        return min(run.attempt for run in self._regions if run.attempt is not None)
 
     def _end_if_over(self) -> list[Action]:
-        if self._stage is not Stage.EXECUTING or self._ended != self._config.subtasks:
+        if self._final_requested or not all(run.input_ended for run in self._regions):
             return []
         if not self._config.checkpointing:
             return self._finish(commit_now=True)
-        self._stage = Stage.FINAL_CHECKPOINT
+        self._final_requested = True
         return [TriggerFinalCheckpoint(self._attempt)]
 
     def _finish(self, *, commit_now: bool) -> list[Action]:
-        self._stage = Stage.FINISHING
-        return [FinishAll(self._attempt, commit_now)]
+        actions: list[Action] = []
+        for run in self._regions:
+            assert run.attempt is not None
+            run.stage = Stage.FINISHING
+            actions.append(FinishAll(run.attempt, commit_now))
+        return actions
 
     # ---- the way down -------------------------------------------------------------------------------------------------
 
-    def _fail(self, failure: Failure, now_ms: int) -> list[Action]:
+    def _fail(self, struck: Iterable[RegionRun], failure: Failure, now_ms: int) -> list[Action]:
+        """The regions of `struck` for which it is news restart, or the job fails."""
+        runs = [run for run in struck if run.may_fail]
+        if not runs or self._goal is not _Goal.RUN:
+            return []
+        if any(run.stage is Stage.FINISHING for run in runs):
+            runs = [run for run in self._regions if run.has_attempt]
         delay_ms = self._strategy.on_failure(now_ms) if failure.recoverable else None
         if delay_ms is None:
-            self._goal = _Goal.FAILED
-            self._failure = failure
-        else:
-            self._goal = _Goal.RESTART
-            self._restart_at_ms = now_ms + delay_ms
-            self._restarts += 1
-        return [ReportFailure(self._attempt, failure, delay_ms), *self._stop(now_ms)]
+            return self._fail_for_good(runs, failure, now_ms)
+        self._restarts += 1
+        report = ReportFailure(tuple(run.index for run in runs), failure, delay_ms)
+        return [report, *self._restart(runs, now_ms + delay_ms, now_ms)]
 
-    def _stop(self, now_ms: int) -> list[Action]:
-        self._stage = Stage.STOPPING
-        self._settled = False
-        self._deadline_ms = None
-        actions: list[Action] = [StopCheckpointing()]
-        if self._busy:
-            self._deadline_ms = now_ms + self._config.cancellation_timeout_ms
-            actions.append(CancelAll(self._attempt))
-        return actions
+    def _fail_for_good(self, runs: Iterable[RegionRun], failure: Failure, now_ms: int) -> list[Action]:
+        self._failure = failure
+        report = ReportFailure(tuple(run.index for run in runs), failure, None)
+        return [report, *self._shut_down(_Goal.FAILED, now_ms)]
 
-    def _go_on_if_stopped(self, now_ms: int) -> list[Action]:
-        if self._stage is not Stage.STOPPING or self._busy or not self._settled:
+    def _restart(self, runs: Iterable[RegionRun], at_ms: int, now_ms: int) -> list[Action]:
+        for run in runs:
+            run.restart_at_ms = at_ms
+        return self._stop(runs, now_ms)
+
+    def _shut_down(self, goal: _Goal, now_ms: int) -> list[Action]:
+        self._goal = goal
+        return self._stop([run for run in self._regions if not run.at_rest], now_ms) + self._go_on(now_ms)
+
+    def _stop(self, runs: Iterable[RegionRun], now_ms: int) -> list[Action]:
+        stopping = [run for run in runs if run.stage is not Stage.STOPPING]
+        if not stopping:
             return []
-        self._deadline_ms = None
-        if self._goal is not _Goal.RESTART:
-            return self._end()
-        self._stage = Stage.BACKOFF
-        return self._on_tick(now_ms)
+        cancels = [
+            CancelAll(run.attempt, run.index)
+            for run in stopping
+            if run.has_attempt and run.attempt is not None
+        ]
+        for run in stopping:
+            run.stop(now_ms + self._config.cancellation_timeout_ms)
+        self._final_requested = False
+        stop: list[Action] = [StopCheckpointing()] if self._settled else []
+        self._settled = False
+        return [*stop, *cancels]
+
+    def _go_on(self, now_ms: int) -> list[Action]:
+        """Whatever had to wait until tasks have stopped and the checkpoints have settled."""
+        if not self._settled or self._is_over:
+            return []
+        stopped = [run for run in self._regions if run.stage is Stage.STOPPING and not run.busy]
+        for run in stopped:
+            run.stage = Stage.BACKOFF
+            run.deadline_ms = None
+        if self._goal is _Goal.RUN:
+            return [*self._on_tick(now_ms), *self._prepare_those_complete()]
+        return self._end() if all(run.at_rest for run in self._regions) else []
 
     def _end(self) -> list[Action]:
-        self._stage = Stage.DONE
-        self._deadline_ms = None
+        self._is_over = True
         if self._goal is _Goal.FAILED:
             assert self._failure is not None
             return [JobFailed(self._failure)]
@@ -360,27 +408,17 @@ class Scheduler:
         self._condemned |= workers
         return [KillWorker(worker) for worker in sorted(workers)]
 
-    def _not_registered(self) -> Failure:
-        missing = ", ".join(map(str, sorted(self._starting)))
+    def _not_registered(self, missing: set[int]) -> Failure:
         waited_s = self._config.registration_timeout_ms // 1000
         return Failure(
             WorkerLostError(
-                f"worker {missing} did not register within {waited_s} s",
+                f"worker {', '.join(map(str, sorted(missing)))} did not register within {waited_s} s",
                 where="the start of the workers",
                 fix="look at what the worker printed; a machine under heavy load may need fewer workers",
             )
         )
 
     def _violation(self, event: Event) -> ProtocolViolation:
-        where = f"scheduler, attempt {self._attempt}, {self._stage.name}, goal {self._goal.name}"
+        regions = ", ".join(f"{run.attempt}: {run.stage.name}" for run in self._regions)
+        where = f"scheduler, attempts {regions}, goal {self._goal.name}"
         return ProtocolViolation(f"{event!r} is impossible here", where=where)
-
-
-_OF_ATTEMPT = (
-    AttemptPrepared,
-    TasksRunning,
-    AttemptFailed,
-    InputEnded,
-    TasksStopped,
-    FinalCheckpointCompleted,
-)

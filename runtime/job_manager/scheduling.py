@@ -1,6 +1,7 @@
 """What the scheduler is told, and what it asks for: two closed unions of values.
 
-Times called `now_ms` are monotonic. An *attempt* is one run of all tasks of the job; it rises with every restart.
+Times called `now_ms` are monotonic. An *attempt* is one run of all tasks of one pipelined region; its number is unique over all
+regions of the job and higher than that of every attempt before.
 """
 
 from __future__ import annotations
@@ -51,20 +52,31 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """Tasks that fail and restart together.
+
+    Attributes:
+        workers: ids of the slots that they need, all of them.
+        subtasks: their ids.
+    """
+
+    workers: frozenset[int]
+    subtasks: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulerConfig:
     """What is to run, and how long to be patient. Durations in ms.
 
     Attributes:
-        workers: ids of the slots that the job needs, all of them.
-        subtasks: ids of all subtasks.
+        regions: all tasks of the job.
         checkpointing: whether a bounded job ends with a last checkpoint that commits.
-        first_attempt: above every attempt that the job's checkpoints know of.
+        first_attempt: of the first region, and above every attempt that the job's checkpoints know of.
         cancellation_timeout_ms: a worker whose tasks do not stop by then is killed.
         registration_timeout_ms: a worker that has not registered by then is given up.
     """
 
-    workers: tuple[int, ...]
-    subtasks: frozenset[str]
+    regions: tuple[Region, ...]
     checkpointing: bool
     first_attempt: int = 0
     cancellation_timeout_ms: int = 10_000
@@ -111,9 +123,16 @@ class TasksRunning:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed:
-    """A task, an enumerator, the checkpoints or the preparation of this attempt failed."""
+    """A task, an enumerator or the preparation of this attempt failed."""
 
     attempt: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailure:
+    """What concerns all regions failed: the checkpoints."""
+
     failure: Failure
 
 
@@ -140,7 +159,7 @@ class CheckpointSettled:
 
 @dataclass(frozen=True, slots=True)
 class FinalCheckpointCompleted:
-    """The answer to `TriggerFinalCheckpoint`: it is durable. A failed one comes as `AttemptFailed`."""
+    """The answer to `TriggerFinalCheckpoint`: it is durable. One that failed for good comes as `JobFailure`."""
 
     attempt: int
 
@@ -162,6 +181,7 @@ Event: TypeAlias = (
     | AttemptPrepared
     | TasksRunning
     | AttemptFailed
+    | JobFailure
     | InputEnded
     | TasksStopped
     | CheckpointSettled
@@ -190,28 +210,39 @@ class KillWorker:
 
 @dataclass(frozen=True, slots=True)
 class PrepareAttempt:
-    """Find out what to restore from (the newest checkpoint that is whole); answer `AttemptPrepared` or `AttemptFailed`."""
+    """Find out what to restore from (the newest checkpoint that is whole); answer `AttemptPrepared` or `AttemptFailed`.
+
+    Attributes:
+        oldest_attempt: as in `DeployAll`.
+    """
 
     attempt: int
+    oldest_attempt: int
 
 
 @dataclass(frozen=True, slots=True)
 class DeployAll:
-    """Send every worker its tasks. Nothing of an earlier attempt runs any more."""
+    """Send the workers of a region its tasks. Nothing of an earlier attempt of it runs any more.
+
+    Attributes:
+        oldest_attempt: no task of the job runs, or will, that belongs to an attempt below this one.
+    """
 
     attempt: int
+    region: int
+    oldest_attempt: int
 
 
 @dataclass(frozen=True, slots=True)
 class StartCheckpointing:
-    """All tasks run."""
+    """All tasks of all regions run; `attempt` is the newest of theirs."""
 
     attempt: int
 
 
 @dataclass(frozen=True, slots=True)
 class StopCheckpointing:
-    """The attempt is over; answer `CheckpointSettled` once no metadata is being written."""
+    """Not all tasks run any more; answer `CheckpointSettled` once no metadata is being written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +254,7 @@ class TriggerFinalCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class FinishAll:
-    """Let all tasks end their commits and close. `commit_now`: there are no checkpoints, commit what is written."""
+    """Let all tasks of the attempt end their commits and close. `commit_now`: there are no checkpoints, commit what is written."""
 
     attempt: int
     commit_now: bool
@@ -231,16 +262,17 @@ class FinishAll:
 
 @dataclass(frozen=True, slots=True)
 class CancelAll:
-    """Stop all tasks without committing anything."""
+    """The attempt is over: end its enumerators, and stop its tasks without committing anything."""
 
     attempt: int
+    region: int
 
 
 @dataclass(frozen=True, slots=True)
 class ReportFailure:
-    """For the log: the attempt failed; the restart follows in `restart_in_ms`, None if there will be none."""
+    """For the log: these regions failed; their restart follows in `restart_in_ms`, None if there will be none."""
 
-    attempt: int
+    regions: tuple[int, ...]
     failure: Failure
     restart_in_ms: int | None
 

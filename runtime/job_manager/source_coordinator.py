@@ -7,7 +7,7 @@ the enumerator (`restore.plan_restore` takes them out), which gives them out aga
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from ...connectors.base import Source, SplitEnumerator
@@ -177,7 +177,7 @@ class SourceCoordinator:
 
 
 class SourceCoordinators:
-    """Those of all sources of one attempt, and how these are aligned with each other; empty between attempts.
+    """Those of all sources of the job whose region runs, and how these are aligned with each other.
 
     Args:
         make: the coordinator of one source.
@@ -199,10 +199,11 @@ class SourceCoordinators:
         splits: Mapping[str, list[bytes]],
         now_ms: int,
     ) -> None:
-        """Make and start one for each source, with what was restored for it. `now_ms` is monotonic."""
-        self._alignment = WatermarkAlignment.of(vertices, now_ms)
-        self._by_vertex = {vertex.index: self._make(vertex) for vertex in vertices if vertex.is_source}
-        for coordinator in self._by_vertex.values():
+        """Make and start one for each source of a region, with what was restored for it. `now_ms` is monotonic."""
+        self._alignment.add(vertices, now_ms)
+        started = {vertex.index: self._make(vertex) for vertex in vertices if vertex.is_source}
+        self._by_vertex |= started
+        for coordinator in started.values():
             id_ = coordinator.operator_id
             coordinator.start(enumerators.get(id_), splits.get(id_))
 
@@ -256,9 +257,9 @@ class SourceCoordinators:
         for coordinator in self._by_vertex.values():
             coordinator.join(timeout_s)
 
-    def close(self) -> None:
-        """End of the attempt."""
-        coordinators, self._by_vertex = self._by_vertex, {}
-        self._alignment = WatermarkAlignment()
-        for coordinator in coordinators.values():
-            coordinator.close()
+    def close(self, vertices: Collection[int] | None = None) -> None:
+        """End of the attempt that these belong to; of all if None. Idempotent."""
+        closing = [vertex for vertex in self._by_vertex if vertices is None or vertex in vertices]
+        self._alignment.remove(closing)
+        for vertex in closing:
+            self._by_vertex.pop(vertex).close()

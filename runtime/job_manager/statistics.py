@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from ...checkpoint.coordination import CoordinatorStatistics
@@ -56,7 +56,7 @@ class JobStatistics:
     """A job at one moment.
 
     Attributes:
-        attempt: number of the current attempt; rises also across `--resume`.
+        attempt: number of the newest attempt of all regions; rises also across `--resume`.
         restarts: of this run.
         checkpoints: None when checkpointing is off.
         latest_checkpoint: path or URL of the newest completed one, good for `--from`.
@@ -77,15 +77,15 @@ class JobStatistics:
 
 
 class TaskCounters:
-    """The latest counters of every subtask of the current attempt."""
+    """The latest counters of every subtask in its current attempt."""
 
     def __init__(self, graph: ExecutionGraph) -> None:
         self._graph = graph
         self._tasks: dict[str, TaskStatistics] = {}
 
-    def clear(self) -> None:
-        """A new attempt counts from zero."""
-        self._tasks = {}
+    def clear(self, subtasks: Collection[str]) -> None:
+        """A new attempt of these counts from zero."""
+        self._tasks = {subtask: task for subtask, task in self._tasks.items() if subtask not in subtasks}
 
     def update(self, tasks: list[TaskStatistics]) -> None:
         """From one worker."""

@@ -33,7 +33,7 @@ class Announcement:
 
 @dataclass(slots=True)
 class WatermarkAlignment:
-    """The groups of one attempt of a job.
+    """The groups of a job, whose sources come and go with their regions.
 
     A subtask that has not reported yet counts as being at the very beginning.
     """
@@ -42,16 +42,25 @@ class WatermarkAlignment:
 
     @staticmethod
     def of(vertices: Sequence[JobVertex], now_ms: int) -> WatermarkAlignment:
-        """For the sources among these vertices that are aligned; times are monotonic ms."""
-        sources: dict[int, _AlignedSource] = {}
+        """As `add`, of none."""
+        alignment = WatermarkAlignment()
+        alignment.add(vertices, now_ms)
+        return alignment
+
+    def add(self, vertices: Sequence[JobVertex], now_ms: int) -> None:
+        """The sources among these vertices that are aligned begin anew; times are monotonic ms."""
         for vertex in vertices:
             spec = vertex.operators[0].operator
             if isinstance(spec, SourceSpec) and spec.strategy.alignment is not None:
                 params = spec.strategy.alignment
-                sources[vertex.index] = _AlignedSource(
+                self._sources[vertex.index] = _AlignedSource(
                     params, [MIN_TIMESTAMP] * vertex.parallelism, now_ms + params.update_interval_ms
                 )
-        return WatermarkAlignment(sources)
+
+    def remove(self, vertices: Sequence[int]) -> None:
+        """The sources among these vertices hold back nobody any more."""
+        for vertex in vertices:
+            self._sources.pop(vertex, None)
 
     def report(self, vertex: int, subtask: int, watermark: int) -> None:
         """How far a subtask is; MAX when it holds back nobody."""

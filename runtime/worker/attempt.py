@@ -1,4 +1,4 @@
-"""All tasks of one attempt on one worker: built from the JobGraph and the restored state, run in turn, torn down together."""
+"""The tasks of one attempt on one worker: built from the JobGraph and the restored state, run in turn, torn down together."""
 
 from __future__ import annotations
 
@@ -101,6 +101,8 @@ class Attempt:
         self.graph = build_execution_graph(decode_job(self._deploy.job))
         self._make_channels()
         for subtask in self.graph.on_worker(self._services.worker):
+            if not self._in_region(subtask.vertex.index):
+                continue
             self.current = subtask
             task = self._make_task(subtask)
             task.paces = self._paces_of(subtask)
@@ -164,10 +166,15 @@ class Attempt:
 
     # ---- building
 
+    def _in_region(self, vertex: int) -> bool:
+        return not self._deploy.vertices or vertex in self._deploy.vertices
+
     def _make_channels(self) -> None:
         me, peers = self._services.worker, self._services.peers
         here = [
-            channel for channel in self.graph.channels if me in (channel.source.worker, channel.target.worker)
+            channel
+            for channel in self.graph.channels
+            if me in (channel.source.worker, channel.target.worker) and self._in_region(channel.edge.source)
         ]
         others = {w for c in here for w in (c.source.worker, c.target.worker)} - {me}
         codecs: dict[int, BatchCodec] = {}
@@ -337,6 +344,7 @@ class Attempt:
                 parallelism=subtask.vertex.parallelism,
                 max_parallelism=subtask.vertex.max_parallelism,
                 attempt=deploy.attempt,
+                oldest_attempt=deploy.oldest_attempt or deploy.attempt,
                 restored_checkpoint_id=deploy.restored_checkpoint_id,
                 auto_watermark_interval_ms=self.settings.auto_watermark_interval_ms,
                 checkpointing=self.settings.checkpointing,

@@ -14,7 +14,7 @@ from millstream.core.batch import RecordBatch, Watermark
 from millstream.core.types import GENERIC
 from millstream.runtime.exchange.channels import InputChannel, RemoteOutputChannel
 from millstream.runtime.exchange.codec import BatchCodec
-from millstream.runtime.exchange.peers import Peers
+from millstream.runtime.exchange.peers import PeerListener, Peers
 from millstream.runtime.transport import address_of, listen, local_address
 
 SECRET = b"s" * 32
@@ -30,15 +30,25 @@ class Worker:
         self.address = address_of(listener)
         self.lost: list[tuple[int, str]] = []
         self.rejected: list[Any] = []
-        self.peers = Peers(
-            number,
-            secret,
-            listener,
-            lambda peer, reason: self.lost.append((peer, reason)),
-            self.rejected.append,
-        )
+        self.listener = PeerListener(secret, listener, self.rejected.append)
+        self.peers = self.new_attempt()
+
+    def new_attempt(self) -> Peers:
+        return Peers(self.number, self.listener, lambda peer, reason: self.lost.append((peer, reason)))
+
+    def pump(self) -> bool:
+        self.listener.pump()
+        return self.peers.pump()
+
+    def descriptors(self) -> list[tuple[int, bool]]:
+        return self.listener.descriptors() + self.peers.descriptors()
+
+    def close(self) -> None:
+        self.peers.end()
+        self.listener.close()
 
     def deploy(self, attempt: int, others: list[Worker], room: int = 2) -> None:
+        self.peers = self.new_attempt()
         for other in others:
             there, back = 10 * self.number + other.number, 10 * other.number + self.number
             self.peers.outputs[there] = RemoteOutputChannel(
@@ -66,7 +76,7 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
 
     yield new
     for worker in workers:
-        worker.peers.close()
+        worker.close()
 
 
 def pump(*workers: Worker, until: Callable[[], Any]) -> None:
@@ -74,8 +84,8 @@ def pump(*workers: Worker, until: Callable[[], Any]) -> None:
     while not until():
         poll = select.poll()
         for worker in workers:
-            worker.peers.pump()
-            for descriptor, writing in worker.peers.descriptors():
+            worker.pump()
+            for descriptor, writing in worker.descriptors():
                 poll.register(descriptor, select.POLLIN | (select.POLLOUT if writing else 0))
         if not until():
             assert poll.poll(20_000), "nothing happened for 20 s"
@@ -90,7 +100,7 @@ def test_elements_travel_both_ways_whoever_is_deployed_first(make, first) -> Non
     sender.output_to(late).send_control(Watermark(1))
     for _ in range(3):
         for worker in workers:
-            worker.peers.pump()  # the connection may arrive before its attempt is known there
+            worker.pump()  # the connection may arrive before its attempt is known there
     late.deploy(1, [sender])
     late.output_to(sender).send(RecordBatch(["back"]))
     pump(*workers, until=lambda: late.input_from(sender).queued_batches and sender.input_from(late))
@@ -140,7 +150,7 @@ def test_a_lost_connection_is_reported_with_the_others_number(make) -> None:
     b.deploy(1, [a])
     a.output_to(b).send_control(Watermark(1))
     pump(a, b, until=lambda: b.input_from(a))
-    b.peers.close()
+    b.close()
     pump(a, until=lambda: a.lost)
     assert a.lost[0][0] == 1
 
@@ -169,6 +179,30 @@ def test_a_connection_of_an_attempt_that_has_ended_here_is_turned_away(make) -> 
     a.output_to(b).send(RecordBatch(["too late"]))
     pump(a, b, until=lambda: a.lost)
     assert b.lost == []
+
+
+def test_two_attempts_at_a_time_do_not_meet_and_the_end_of_one_leaves_the_other(make) -> None:
+    a, b = make(0), make(1)
+    firsts = []
+    for worker, other in ((a, b), (b, a)):
+        worker.deploy(1, [other])
+        firsts.append((worker.output_to(other), worker.peers, worker.input_from(other)))
+    pump(a, b, until=lambda: all(len(peers.descriptors()) == 1 for _, peers, _ in firsts))
+    for worker, other in ((a, b), (b, a)):
+        worker.deploy(2, [other])
+    (output, peers_a, _), (_, peers_b, received) = firsts
+    a.output_to(b).send(RecordBatch(["of the second"]))
+    pump(a, b, until=lambda: b.input_from(a))
+    a.peers.end()
+    pump(b, until=lambda: b.lost)
+    output.send(RecordBatch(["of the first"]))
+    peers_a.pump_out()
+    while not received:
+        peers_b.pump()
+    assert received.take() == RecordBatch(["of the first"])
+    assert b.input_from(a).take() == RecordBatch(["of the second"])
+    peers_a.end()
+    peers_b.end()
 
 
 def test_a_stranger_is_rejected(make) -> None:

@@ -7,6 +7,7 @@ import pytest
 from millstream.core.errors import ProtocolViolation
 from tests.simulation.checkpoint_world import Violation, World
 from tests.simulation.mutants.checkpoint_mutants import COORDINATORS, SINKS, STORES
+from tests.simulation.seeds import run_seeds
 
 SEEDS_FOR_MUTANTS = 1_000  # the rarest planted bug shows in 8 of 300 seeds
 
@@ -15,12 +16,7 @@ SEEDS_FOR_MUTANTS = 1_000  # the rarest planted bug shows in 8 of 300 seeds
 def test_commits_only_durable_checkpoints(block):
     # Every run also checks that no retained file is deleted, that no output is doubled or lost, and that the final
     # checkpoint completes once faults have stopped.
-    for seed in range(block * 100, block * 100 + 100):
-        try:
-            World(seed).run()
-        except (Violation, ProtocolViolation) as error:
-            error.add_note(f"seed {seed}")
-            raise
+    run_seeds("coordinator", range(block * 100, block * 100 + 100))
 
 
 def test_the_simulation_meets_the_faults_it_is_about():

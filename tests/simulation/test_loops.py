@@ -7,19 +7,14 @@ import pytest
 from millstream.core.errors import ProtocolViolation
 from tests.simulation.loop_world import Violation, World
 from tests.simulation.mutants.loop_mutants import ALIGNERS, HEADS
+from tests.simulation.seeds import run_seeds
 
 SEEDS_FOR_MUTANTS = 100
 
 
 @pytest.mark.parametrize("block", range(4))
 def test_what_goes_round_comes_out_once_through_kills_and_every_loop_ends(block) -> None:
-    for seed in range(block * 10, block * 10 + 10):
-        try:
-            wanted = World(seed).run()
-            assert World(seed, kills=3, order=1).run() == wanted
-        except (Violation, ProtocolViolation, AssertionError) as error:
-            error.add_note(f"seed {seed}")
-            raise
+    run_seeds("loops", range(block * 10, block * 10 + 10))
 
 
 def test_the_simulation_meets_what_it_is_about() -> None:
