@@ -54,7 +54,7 @@ def check_max_parallelism(operator: object, then: int, now: int, *, where: str) 
 
 def holds_state(snapshot: OperatorSnapshot) -> bool:
     """Whether there is anything to restore."""
-    return bool(snapshot.keyed) or _has_lists(snapshot)
+    return bool(snapshot.keyed or snapshot.channels) or _has_lists(snapshot)
 
 
 def stateful_operator_ids(metadata: Metadata) -> tuple[str, ...]:

@@ -216,6 +216,8 @@ class CheckpointCompleted:
     Attributes:
         final: the last checkpoint of a bounded job, and its attempt goes on to commit it. False when the attempt was over
             before the metadata was durable: the next attempt restores it, commits, and asks for a final one again.
+        in_flight_bytes: of the records that barriers overtook, in all subtasks; part of the size.
+        unaligned: subtasks that took their snapshot before the barrier had come on all inputs.
     """
 
     checkpoint_id: int
@@ -226,6 +228,8 @@ class CheckpointCompleted:
     alignment_ms: int = 0
     sync_ms: int = 0
     async_ms: int = 0
+    in_flight_bytes: int = 0
+    unaligned: int = 0
 
 
 @dataclass(frozen=True, slots=True)

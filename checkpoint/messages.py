@@ -28,13 +28,20 @@ class NotifyCheckpointAborted(_Message, frozen=True):
 
 
 class AckCheckpoint(_Message, frozen=True):
-    """From a subtask: its part of the checkpoint is durable. Durations in ms, for statistics only."""
+    """From a subtask: its part of the checkpoint is durable. Durations in ms, for statistics only.
+
+    Attributes:
+        in_flight_bytes: of the records that barriers overtook.
+        unaligned: the snapshot was taken before the barrier had come on all inputs.
+    """
 
     subtask: str
     snapshot: SubtaskSnapshot
     alignment_ms: int = 0
     sync_ms: int = 0
     async_ms: int = 0
+    in_flight_bytes: int = 0
+    unaligned: bool = False
 
 
 class DeclineCheckpoint(_Message, frozen=True):

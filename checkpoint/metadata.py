@@ -177,7 +177,8 @@ def _with_files(snapshot: OperatorSnapshot, moved: Callable[[FileRef], FileRef])
         msgspec.structs.replace(handle, files={name: moved(file) for name, file in handle.files.items()})
         for handle in snapshot.keyed
     )
-    return msgspec.structs.replace(snapshot, keyed=keyed)
+    channels = tuple(msgspec.structs.replace(c, file=moved(c.file)) for c in snapshot.channels)
+    return msgspec.structs.replace(snapshot, keyed=keyed, channels=channels)
 
 
 def _corrupt(what: str, path: str) -> CheckpointError:

@@ -59,6 +59,8 @@ def completed_from(
         max((ack.alignment_ms for ack in acks), default=0),
         max((ack.sync_ms for ack in acks), default=0),
         max((ack.async_ms for ack in acks), default=0),
+        sum(ack.in_flight_bytes for ack in acks),
+        sum(ack.unaligned for ack in acks),
     )
     return completed, report
 

@@ -11,6 +11,8 @@ def operator_files(snapshot: OperatorSnapshot) -> Iterator[FileRef]:
     """Every file, possibly more than once."""
     for handle in snapshot.keyed:
         yield from handle.files.values()
+    for channels in snapshot.channels:
+        yield channels.file
 
 
 def snapshot_files(snapshot: SubtaskSnapshot) -> Iterator[FileRef]:

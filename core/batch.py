@@ -79,11 +79,17 @@ class WatermarkStatus(Control, frozen=True, tag="S"):
 class CheckpointBarrier(Control, frozen=True, tag="B"):
     """Separates the records that belong to a checkpoint from those that come after it.
 
-    Source: Carbone et al., "Lightweight Asynchronous Snapshots for Distributed Dataflows" (2015), section 4.
+    Attributes:
+        timestamp_ms: wall-clock time of the trigger, milliseconds since the epoch.
+        overtake_after_ms: so long after the trigger it goes ahead of the records before it, which then are channel state (0: as
+            soon as it is there). None: it keeps its place, however long that takes.
+
+    Source: Carbone et al., "Lightweight Asynchronous Snapshots for Distributed Dataflows" (2015), section 4; FLIP-76.
     """
 
     checkpoint_id: int
     timestamp_ms: int
+    overtake_after_ms: int | None = None
 
 
 class EndOfInput(Control, frozen=True, tag="E"):
@@ -104,5 +110,9 @@ class LoopProbe(Control, frozen=True, tag="P"):
     active: bool
 
 
+class EndOfChannelState(Control, frozen=True, tag="R"):
+    """Behind the records that a restored channel begins with. Never travels: whoever restores the channel puts it there."""
+
+
 ControlElement: TypeAlias = Watermark | WatermarkStatus | CheckpointBarrier | EndOfInput | LoopProbe
-StreamElement: TypeAlias = RecordBatch | ControlElement
+StreamElement: TypeAlias = RecordBatch | ControlElement | EndOfChannelState

@@ -123,6 +123,34 @@ class CheckpointConfig:
         check_instance("checkpoint retention", retention_mode, ExternalizedCheckpointRetention, fix=fix)
         return self._set(options.EXTERNALIZED_CHECKPOINT_RETENTION, retention_mode.value)
 
+    def is_unaligned_checkpoints_enabled(self) -> bool:
+        """Whether barriers overtake records under way."""
+        value: bool = self._configuration().get(options.UNALIGNED_ENABLED)
+        return value
+
+    def enable_unaligned_checkpoints(self, enabled: bool = True) -> CheckpointConfig:
+        """Let barriers overtake records under way, which are then part of the checkpoint.
+
+        A checkpoint then takes no longer when records are processed slowly, and gets larger by what is under way. Broadcast,
+        forward and rescale exchanges keep their order, and so do those of iterations. With EXACTLY_ONCE alone.
+        """
+        return self._set(options.UNALIGNED_ENABLED, enabled)
+
+    def disable_unaligned_checkpoints(self) -> CheckpointConfig:
+        """Let barriers wait for the records before them, as by default."""
+        return self.enable_unaligned_checkpoints(False)
+
+    def get_aligned_checkpoint_timeout(self) -> int:
+        """With unaligned checkpoints: how long after their start barriers still wait for records, in ms."""
+        value: int = self._configuration().get(options.ALIGNED_CHECKPOINT_TIMEOUT)
+        return value
+
+    def set_aligned_checkpoint_timeout(self, alignment_timeout: TimeLike) -> CheckpointConfig:
+        """With unaligned checkpoints: begin each one aligned, and let barriers overtake when it takes longer than this."""
+        return self._set_millis(
+            options.ALIGNED_CHECKPOINT_TIMEOUT, "aligned checkpoint timeout", alignment_timeout, 0
+        )
+
     def get_checkpoint_storage_dir(self) -> str | None:
         """Where checkpoints are kept: a path or any fsspec URL."""
         return self._configuration().get(options.CHECKPOINTING_DIR)

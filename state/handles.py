@@ -70,6 +70,35 @@ class KeyedStateHandle(msgspec.Struct, frozen=True):
     files: dict[str, FileRef]
 
 
+class EdgeName(msgspec.Struct, frozen=True):
+    """An exchange between two operators, as a later run of the program finds it again: by operator ids."""
+
+    source: str
+    side_output: str | None
+    target: str
+    input_id: int
+
+
+class ChannelStateHandle(msgspec.Struct, frozen=True):
+    """Records that were under way on one exchange when a barrier overtook them, as one subtask kept them.
+
+    Attributes:
+        record_types: names of the types they are encoded by.
+        subtask: who kept them: what had reached it as the target, or had not left it as the source.
+        outgoing: whether that was the source: in each channel its records come behind those that the target kept.
+        source_parallelism, target_parallelism: of the exchange.
+        file: see `checkpoint/channel_state.py`.
+    """
+
+    edge: EdgeName
+    record_types: str
+    subtask: int
+    outgoing: bool
+    source_parallelism: int
+    target_parallelism: int
+    file: FileRef
+
+
 class OperatorSnapshot(msgspec.Struct, frozen=True):
     """The state of one operator of one subtask.
 
@@ -78,11 +107,13 @@ class OperatorSnapshot(msgspec.Struct, frozen=True):
         lists: operator list state by name; its items are redistributed one by one.
         list_types: names of the types that items of lists were encoded by, as far as functions declared them: of broadcast
             state `MAP(key, value)`. For readers without the program.
+        channels: records under way to the operator, and from it to others.
     """
 
     keyed: tuple[KeyedStateHandle, ...] = ()
     lists: dict[str, list[bytes]] = {}
     list_types: dict[str, str] = {}
+    channels: tuple[ChannelStateHandle, ...] = ()
 
 
 class SubtaskSnapshot(msgspec.Struct, frozen=True):

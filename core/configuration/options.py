@@ -169,6 +169,19 @@ CHECKPOINTING_MODE: Final = _option(
     choice("EXACTLY_ONCE", "AT_LEAST_ONCE"),
     "Whether a subtask with several inputs aligns them at barriers.",
 )
+UNALIGNED_ENABLED: Final = _option(
+    "execution.checkpointing.unaligned.enabled",
+    False,
+    boolean(),
+    "Barriers overtake records under way, which become part of the checkpoint: its duration no longer depends on how fast"
+    " records are processed. With mode EXACTLY_ONCE alone.",
+)
+ALIGNED_CHECKPOINT_TIMEOUT: Final = _option(
+    "execution.checkpointing.aligned-checkpoint-timeout",
+    0,
+    duration(0, "30 s"),
+    "With unaligned checkpoints: so long after its start a checkpoint stays aligned, and barriers overtake from then on.",
+)
 EXTERNALIZED_CHECKPOINT_RETENTION: Final = _option(
     "execution.checkpointing.externalized-checkpoint-retention",
     "RETAIN_ON_CANCELLATION",
@@ -416,6 +429,8 @@ LEGACY_KEYS: Final = {
     "restart-strategy": RESTART_STRATEGY.key,
     "execution.checkpointing.externalized-checkpoint-retention-mode": EXTERNALIZED_CHECKPOINT_RETENTION.key,
     "execution.checkpointing.externalized-checkpoint-cleanup": EXTERNALIZED_CHECKPOINT_RETENTION.key,
+    "execution.checkpointing.unaligned": UNALIGNED_ENABLED.key,
+    "execution.checkpointing.alignment-timeout": ALIGNED_CHECKPOINT_TIMEOUT.key,
     "execution.buffer-timeout": BUFFER_TIMEOUT.key,
     "pipeline.operator-chaining": OPERATOR_CHAINING.key,
     "parallelism": PARALLELISM_DEFAULT.key,

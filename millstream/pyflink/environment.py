@@ -66,11 +66,11 @@ class StreamExecutionEnvironment(environment.StreamExecutionEnvironment):
     get_checkpointing_consistency_mode = get_checkpointing_mode
 
     def is_unaligned_checkpoints_enabled(self) -> bool:
-        """False: barriers are aligned."""
+        """Whether barriers overtake records under way."""
         return self.get_checkpoint_config().is_unaligned_checkpoints_enabled()
 
     def is_force_unaligned_checkpoints(self) -> bool:
-        """False: barriers are aligned."""
+        """False: there is nothing to force."""
         return self.get_checkpoint_config().is_force_unaligned_checkpoints()
 
     def set_restart_strategy(self, restart_strategy_configuration: RestartStrategyConfiguration) -> Self:

@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 from .. import checkpoint_config, execution_config
 from .._functions import definition_error
 from ..core.configuration import options
-from ..core.time import Duration, TimeLike
+from ..core.time import Duration
 from .checkpoint_storage import CheckpointStorage
 
 __all__ = ["CheckpointConfig", "ExecutionConfig"]
@@ -186,36 +186,19 @@ class CheckpointConfig(checkpoint_config.CheckpointConfig):
 
     # ---- unaligned checkpoints
 
-    def enable_unaligned_checkpoints(self, enabled: bool = True) -> Self:
-        """Barriers stay aligned, so that checkpoints wait for slow inputs; results are the same."""
-        if enabled:
-            _LOG.warning("barriers stay aligned: there are no unaligned checkpoints here")
-        return self
-
-    def disable_unaligned_checkpoints(self) -> Self:
-        """Barriers are aligned, in any case."""
-        return self
-
-    def is_unaligned_checkpoints_enabled(self) -> bool:
-        """False."""
-        return False
-
     def set_force_unaligned_checkpoints(self, force_unaligned_checkpoints: bool = True) -> Self:
-        """See `enable_unaligned_checkpoints`."""
-        return self.enable_unaligned_checkpoints(force_unaligned_checkpoints)
+        """There is nothing to force: in a job with an iteration the exchanges of the loop stay aligned, and the others need not."""
+        if force_unaligned_checkpoints:
+            _LOG.info("forced unaligned checkpoints are as other unaligned checkpoints here")
+        return self
 
     def is_force_unaligned_checkpoints(self) -> bool:
-        """False."""
+        """False. See `set_force_unaligned_checkpoints`."""
         return False
 
-    def set_aligned_checkpoint_timeout(self, alignment_timeout: TimeLike) -> Self:
-        """Alignment is never given up. See `enable_unaligned_checkpoints`."""
-        del alignment_timeout
-        return self.enable_unaligned_checkpoints()
+    def get_aligned_checkpoint_timeout(self) -> Duration:  # type: ignore[override]  # PyFlink's
+        """How long after its start a checkpoint stays aligned."""
+        return Duration.of_millis(super().get_aligned_checkpoint_timeout())
 
-    def get_aligned_checkpoint_timeout(self) -> Duration:
-        """0: none."""
-        return Duration.of_millis(0)
-
-    set_alignment_timeout = set_aligned_checkpoint_timeout
+    set_alignment_timeout = checkpoint_config.CheckpointConfig.set_aligned_checkpoint_timeout
     get_alignment_timeout = get_aligned_checkpoint_timeout

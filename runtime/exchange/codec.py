@@ -57,6 +57,9 @@ class BatchCodec:
         key_type: of the keys of partial aggregates, if the edge carries any.
         accumulator_type: of their accumulators.
 
+    Attributes:
+        type_names: what was encoded by other types cannot be decoded.
+
     HOT: benchmark exchange.
     """
 
@@ -66,6 +69,7 @@ class BatchCodec:
         key_type: TypeInformation[Any] = GENERIC,
         accumulator_type: TypeInformation[Any] = GENERIC,
     ) -> None:
+        self.type_names = ", ".join(map(str, (record_type, key_type, accumulator_type)))
         self._records = record_type.serializer()
         self._keys = key_type.serializer()
         self._accumulators = accumulator_type.serializer()

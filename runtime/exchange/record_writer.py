@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Final
 
-from ...core.batch import ControlElement, PartialBatch, RecordBatch
+from ...core.batch import CheckpointBarrier, ControlElement, PartialBatch, RecordBatch
 from ...core.types import KeyEncoder
 from ...operators.user_function import UserFunction
 from ...state.key_groups import key_group_of, subtask_of_key_group
@@ -27,6 +27,7 @@ from ..graph.stream_graph import (
     Shuffle,
 )
 from .channels import OutputChannel
+from .in_flight import InFlightRecords
 
 _MAX_CACHED_KEYS: Final = 200_000
 
@@ -39,9 +40,11 @@ class RecordWriter(ABC):
         records_out: records and partial aggregates written so far.
         buffer_timeout_ms: how long a batch may wait to fill, where this exchange has a time of its own; set by whoever
             builds the chain.
+        overtakable: whether barriers may go ahead of records on this exchange; set by whoever builds the chain.
     """
 
     name = ""
+    overtakable = False
 
     def __init__(self, channels: Sequence[OutputChannel], batch_size: int) -> None:
         self.buffer_timeout_ms: int | None = None
@@ -61,6 +64,20 @@ class RecordWriter(ABC):
         self.flush()
         for channel in self._channels:
             channel.send_control(element)
+
+    def send_barrier(self, barrier: CheckpointBarrier, in_flight: InFlightRecords) -> None:
+        """To every channel: behind everything emitted so far, or ahead of what waits. See `OutputChannel.send_barrier`."""
+        if not self.overtakable or barrier.overtake_after_ms is None:
+            self.broadcast(barrier)
+            return
+        self.flush()
+        for channel in self._channels:
+            channel.send_barrier(barrier, in_flight)
+
+    def overtake(self) -> None:
+        """Barriers that wait in the channels go ahead now."""
+        for channel in self._channels:
+            channel.overtake()
 
     @property
     def has_room(self) -> bool:

@@ -207,10 +207,13 @@ class Checkpoints:
                 self._cleanup.delete(partial(storage.discard_files, files))
             case CheckpointCompleted(checkpoint_id=number, final=final):
                 _LOG.info(
-                    "checkpoint %d completed: %d bytes in %d ms",
+                    "checkpoint %d completed: %d bytes (%d under way) in %d ms, alignment %d ms, %d subtasks unaligned",
                     number,
                     action.size_bytes,
+                    action.in_flight_bytes,
                     action.duration_ms,
+                    action.alignment_ms,
+                    action.unaligned,
                 )
                 self._cleanup.retry()
                 if final:

@@ -34,7 +34,7 @@ from .checkpoints import CheckpointedJob
 from .cluster import Cluster, EmbeddedCluster
 from .job_master import JobRun
 from .restart_strategy import Backoff, ExponentialDelay, FailureRate, FixedDelay, NoRestart, RestartStrategy
-from .restore import describe_operators
+from .restore import check_channels, describe_operators
 from .restore_points import RestorePoints
 from .scheduling import JobStatus, Region, SchedulerConfig
 
@@ -73,6 +73,7 @@ def prepare_run(
         JobDefinitionError: the program or its configuration cannot run.
         CheckpointError: the checkpoint directory cannot be written, or what to restore is damaged or does not fit.
     """
+    check_unaligned(configuration)
     graph = build_execution_graph(job)
     regions = failover_regions(job, configuration)
     name = job.settings.name
@@ -88,6 +89,7 @@ def prepare_run(
         check_compatible(
             initial.metadata, operators, path=initial.path, ignore_unclaimed_state=ignore_unclaimed
         )
+        check_channels(initial.metadata, job, path=initial.path, ignore_unclaimed_state=ignore_unclaimed)
     storage: CheckpointStorage | None = None
     first_attempt = 1 if initial is None else initial.metadata.attempt + 1
     if checkpointing:
@@ -124,6 +126,21 @@ def failover_regions(job: JobGraph, configuration: Configuration) -> tuple[froze
     if configuration.get(options.FAILOVER_STRATEGY) == "full":
         return (frozenset(vertex.index for vertex in job.vertices),)
     return pipelined_regions(job)
+
+
+def check_unaligned(configuration: Configuration) -> None:
+    """Nothing, if barriers stay in their places, or may leave them.
+
+    Raises:
+        ConfigurationError: they are to overtake where nothing is aligned (Flink would quietly keep them in their places).
+    """
+    mode = configuration.get(options.CHECKPOINTING_MODE)
+    if configuration.get(options.UNALIGNED_ENABLED) and mode != "EXACTLY_ONCE":
+        raise ConfigurationError(
+            f"unaligned checkpoints are exactly-once, and the mode is {mode}, which never aligns",
+            where=f"{options.UNALIGNED_ENABLED.key}: true",
+            fix=f"set {options.CHECKPOINTING_MODE.key} to EXACTLY_ONCE, or leave unaligned checkpoints off",
+        )
 
 
 def checkpoint_directory(configuration: Configuration) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,8 +11,10 @@ import msgspec
 from ...checkpoint.assignment import assign_state
 from ...checkpoint.metadata import Metadata, OperatorDescription
 from ...checkpoint.two_phase_commit import COMMITTABLES_STATE
+from ...core.errors import CheckpointError, CheckpointFailureReason
 from ...core.ids import SubtaskId, subtask_id
-from ...state.handles import OperatorSnapshot
+from ...state.handles import ChannelStateHandle, OperatorSnapshot
+from ..graph.channel_state import edge_name
 from ..graph.job_graph import ChainedOperator, JobGraph, JobVertex
 from ..messages import OperatorRestore
 from .source_coordinator import SPLITS
@@ -55,31 +58,97 @@ def plan_restore(metadata: Metadata, job: JobGraph) -> RestorePlan:
     """
     operators: dict[SubtaskId, dict[str, OperatorRestore]] = {}
     splits: dict[str, list[bytes]] = {}
+    in_flight = in_flight_by_target(metadata)
     for vertex in job.vertices:
         for operator in vertex.operators:
             snapshots = metadata.states.get(operator.operator_id, ())
             if operator.source is not None and operator.operator_id in metadata.enumerators:
                 splits[operator.operator_id] = _joined(snapshots, SPLITS)
-            for index, restore in enumerate(_restores(snapshots, operator, vertex)):
+            channels = in_flight.get(operator.operator_id, ())
+            for index, restore in enumerate(_restores(snapshots, channels, operator, vertex)):
                 operators.setdefault(subtask_id(vertex.index, index), {})[operator.operator_id] = restore
     return RestorePlan(metadata.checkpoint_id, operators, splits, metadata.enumerators)
 
 
+def in_flight_by_target(metadata: Metadata) -> Mapping[str, list[ChannelStateHandle]]:
+    """Records under way, by the operator that they were under way to."""
+    found: dict[str, list[ChannelStateHandle]] = defaultdict(list)
+    for snapshots in metadata.states.values():
+        for snapshot in snapshots:
+            for handle in snapshot.channels:
+                found[handle.edge.target].append(handle)
+    return found
+
+
+def check_channels(
+    metadata: Metadata, job: JobGraph, *, path: str, ignore_unclaimed_state: bool = False
+) -> None:
+    """Nothing, if all records under way find their exchange in the program.
+
+    `ignore_unclaimed_state` lets them go whose exchange, or the operator behind it, is gone. `path` goes into the error.
+
+    Raises:
+        CheckpointError: INCOMPATIBLE.
+    """
+    exchanges = {edge_name(job, edge) for edge in job.edges}
+    names = {description.operator_id: str(description) for description in metadata.operators}
+    lost = {
+        handle.edge
+        for handles in in_flight_by_target(metadata).values()
+        for handle in handles
+        if handle.edge not in exchanges
+    }
+    if not lost or ignore_unclaimed_state:
+        return
+    between = "; ".join(
+        sorted(f"{names.get(e.source, e.source)} to {names.get(e.target, e.target)}" for e in lost)
+    )
+    raise CheckpointError(
+        CheckpointFailureReason.INCOMPATIBLE,
+        f"checkpoint {metadata.checkpoint_id} holds records under way between operators that the program does not connect"
+        f" by an exchange: {between}",
+        where=path,
+        fix="start from a savepoint or an aligned checkpoint, which hold no records under way; at the parallelism of then,"
+        " operators that are chained now had an exchange; or drop these records with"
+        " -D execution.savepoint.ignore-unclaimed-state=true",
+    )
+
+
+def _own_channels(
+    handles: Sequence[ChannelStateHandle], subtask: int, parallelism: int
+) -> tuple[ChannelStateHandle, ...]:
+    """What a target of now has to read: at its old parallelism not what other targets kept."""
+    return tuple(
+        handle
+        for handle in handles
+        if handle.outgoing or handle.target_parallelism != parallelism or handle.subtask == subtask
+    )
+
+
 def _restores(
-    snapshots: Sequence[OperatorSnapshot], operator: ChainedOperator, vertex: JobVertex
+    snapshots: Sequence[OperatorSnapshot],
+    channels: Sequence[ChannelStateHandle],
+    operator: ChainedOperator,
+    vertex: JobVertex,
 ) -> list[OperatorRestore]:
-    if not snapshots:
+    if not snapshots and not channels:
         return []
+    snapshots = snapshots or [OperatorSnapshot()] * vertex.parallelism
     names = {name for snapshot in snapshots for name in snapshot.lists}
     unions = {name: _joined(snapshots, name) for name in names if name.startswith(UNION)}
     all_committables = _joined(snapshots, COMMITTABLES_STATE)
     taken_out = {COMMITTABLES_STATE, SPLITS} if operator.source is not None else {COMMITTABLES_STATE}
     restores = []
-    for share in assign_state(snapshots, vertex.parallelism, vertex.max_parallelism):
+    shares = assign_state(snapshots, vertex.parallelism, vertex.max_parallelism)
+    for subtask, share in enumerate(shares):
         lists = {name: items for name, items in share.lists.items() if name not in taken_out}
         restores.append(
             OperatorRestore(
-                msgspec.structs.replace(share, lists={**lists, **unions}),
+                msgspec.structs.replace(
+                    share,
+                    lists={**lists, **unions},
+                    channels=_own_channels(channels, subtask, vertex.parallelism),
+                ),
                 share.lists.get(COMMITTABLES_STATE, []),
                 all_committables,
             )

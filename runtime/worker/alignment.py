@@ -1,9 +1,19 @@
 """Barrier alignment: when a task with several inputs takes its snapshot, and which inputs wait meanwhile. Pure.
 
-Source: Carbone et al., "Lightweight Asynchronous Snapshots for Distributed Dataflows" (2015), section 4.2.
+Aligned, a snapshot is taken when the barrier has been read on all inputs. A barrier that may overtake is announced when it
+joins the queue of an input; the snapshot is then taken as soon as its time has come, and the inputs whose barrier has not been
+read are recorded up to it. Some inputs keep their order for good (broadcast and pointwise exchanges): the snapshot waits for
+these in any case.
+
+Source: Carbone et al., "Lightweight Asynchronous Snapshots for Distributed Dataflows" (2015), section 4.2; FLIP-76; FLINK-19680
+(checkpoints that begin aligned).
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
+
+import msgspec
 
 from ...core.batch import CheckpointBarrier
 
@@ -14,14 +24,17 @@ class BarrierAligner:
     Args:
         channels: number of inputs.
         exactly_once: an input that delivered its barrier waits for the others; otherwise it goes on (at-least-once).
+        overtakable: inputs in which a barrier may go ahead of records.
 
     Attributes:
         blocked: inputs that must not be read now.
     """
 
-    def __init__(self, channels: int, *, exactly_once: bool) -> None:
+    def __init__(self, channels: int, *, exactly_once: bool, overtakable: Collection[int] = ()) -> None:
         self._channels = channels
         self._exactly_once = exactly_once
+        self._overtakable = frozenset(overtakable)
+        self._ordered = frozenset(range(channels)) - self._overtakable
         self._aligning: CheckpointBarrier | None = None
         self._arrived: set[int] = set()
         self._settled_id = 0
@@ -29,28 +42,50 @@ class BarrierAligner:
 
     @property
     def aligning(self) -> bool:
-        """Whether some barriers of a checkpoint have come and others not yet."""
+        """Whether some barriers of a checkpoint have come, or were announced, and others not yet."""
         return self._aligning is not None
 
+    @property
+    def overtake_after_ms(self) -> int:
+        """How long after its trigger the barrier being aligned may overtake at the earliest."""
+        return (self._aligning and self._aligning.overtake_after_ms) or 0
+
+    @property
+    def may_overtake_at_ms(self) -> int | None:
+        """Wall-clock time from which on `overtake` may be called; None: not as things are."""
+        barrier = self._aligning
+        if barrier is None or barrier.overtake_after_ms is None or not self._ordered <= self._arrived:
+            return None
+        return barrier.timestamp_ms + barrier.overtake_after_ms if self._overtakable else None
+
+    def on_announced(self, barrier: CheckpointBarrier) -> None:
+        """A barrier joined the queue of an overtakable input, and may go ahead of what is in there."""
+        if barrier.overtake_after_ms is not None:
+            self._join(barrier)
+
     def on_barrier(self, channel: int, barrier: CheckpointBarrier) -> CheckpointBarrier | None:
-        """A barrier came. Returns it when it has come on all inputs: take the snapshot now.
+        """A barrier was read in its turn. Returns it when it has been on all inputs: take the snapshot now.
 
         A barrier of a later checkpoint gives up the one being aligned; one of a settled checkpoint is ignored.
         """
-        if barrier.checkpoint_id <= self._settled_id:
-            return None
-        if self._aligning is None or barrier.checkpoint_id > self._aligning.checkpoint_id:
-            self._settle(0 if self._aligning is None else self._aligning.checkpoint_id)
-            self._aligning = barrier
-        elif barrier.checkpoint_id < self._aligning.checkpoint_id:
+        if not self._join(barrier):
             return None
         self._arrived.add(channel)
         if self._exactly_once:
             self.blocked.add(channel)
         if len(self._arrived) < self._channels:
             return None
+        complete = self._aligning
         self._settle(barrier.checkpoint_id)
-        return barrier
+        return complete
+
+    def overtake(self) -> tuple[CheckpointBarrier, frozenset[int]]:
+        """Take the snapshot now. Returns the barrier to pass on, and the inputs to be recorded until theirs has come."""
+        barrier = self._aligning
+        assert barrier is not None
+        missing = self._overtakable - self._arrived
+        self._settle(barrier.checkpoint_id)
+        return msgspec.structs.replace(barrier, overtake_after_ms=0), missing
 
     def on_aborted(self, checkpoint_id: int) -> None:
         """The coordinator gave the checkpoint up: nothing waits for its barriers any more."""
@@ -58,6 +93,20 @@ class BarrierAligner:
             self._settle(checkpoint_id)
         elif self._aligning is None:
             self._settled_id = max(self._settled_id, checkpoint_id)
+
+    def _join(self, barrier: CheckpointBarrier) -> bool:
+        """Whether the barrier is of the checkpoint that is being aligned, or begins to be."""
+        if barrier.checkpoint_id <= self._settled_id:
+            return False
+        aligning = self._aligning
+        if aligning is None or barrier.checkpoint_id > aligning.checkpoint_id:
+            self._settle(0 if aligning is None else aligning.checkpoint_id)
+            self._aligning = barrier
+        elif barrier.checkpoint_id < aligning.checkpoint_id:
+            return False
+        elif barrier.overtake_after_ms == 0:
+            self._aligning = barrier  # it has overtaken elsewhere: so may the others
+        return True
 
     def _settle(self, checkpoint_id: int) -> None:
         self._settled_id = max(self._settled_id, checkpoint_id)

@@ -30,28 +30,32 @@ from ...operators.metrics import MetricGroup
 from ...operators.operator_state import OperatorStateStore
 from ...operators.shared_functions import SharedFunctions, shared_functions
 from ...operators.window import WindowSpec
-from ...state.backend import BackendContext, KeyedStateBackend
+from ...state.backend import BackendContext, CheckpointStreams, KeyedStateBackend
 from ...state.backends import create_backend
-from ...state.handles import ACCUMULATORS_STATE, FileRef, OperatorSnapshot
+from ...state.handles import ACCUMULATORS_STATE, ChannelStateHandle, FileRef, OperatorSnapshot
 from ...state.key_groups import key_group_range
 from ..exchange.channels import InputChannel, OutputChannel
 from ..exchange.codec import BatchCodec
+from ..exchange.in_flight import InFlightRecords
 from ..exchange.peers import Peers
 from ..exchange.record_writer import RecordWriter, make_record_writer
 from ..graph.artifact import decode_job
+from ..graph.channel_state import edge_name, overtakable_edges
 from ..graph.execution_graph import Channel, ExecutionGraph, Subtask, build_execution_graph
 from ..graph.job_graph import ChainedOperator, JobEdge
 from ..messages import ClientData, DeployTasks, OperatorRestore, SplitRequested, WatermarkReported
 from .background import Background, HandOver
 from .blocking_task import BlockingTask
 from .chain import Chain, build_chain
+from .channel_state import RestoredExchange, write_channel_state
 from .collected_input import CollectedInput, collect_input
+from .input_task import InputTask, TaskInput
 from .iteration_tasks import IterationHeadTask, IterationTailTask, task_type
 from .pacing import FastestPace, Pace, PacedLocalChannel, PacedRemoteChannel
 from .processing_time import ProcessingTimeService, StandingTime
 from .settings import WorkerSettings
 from .source_task import SourceTask
-from .task import Task, TaskEvents, TaskInput
+from .task import Task, TaskEvents
 
 _NOTHING_RESTORED = OperatorRestore(snapshot=OperatorSnapshot())
 
@@ -94,11 +98,14 @@ class Attempt:
         self._paces: dict[SubtaskId, dict[int, list[Pace]]] = defaultdict(lambda: defaultdict(list))
         self._shared = SharedFunctions()
         self._feedback: dict[tuple[str, int], FeedbackQueue] = defaultdict(deque)
+        self._codecs: dict[int, BatchCodec] = {}
+        self._overtakable: frozenset[int] = frozenset()
         self._local_dir = services.local_dir / f"attempt-{deploy.attempt}"
 
     def build(self) -> None:
         """Make channels, connections, chains and tasks; nothing is open yet."""
         self.graph = build_execution_graph(decode_job(self._deploy.job))
+        self._overtakable = overtakable_edges(self.graph.job)
         self._make_channels()
         for subtask in self.graph.on_worker(self._services.worker):
             if not self._in_region(subtask.vertex.index):
@@ -128,6 +135,8 @@ class Attempt:
                 functions.initialize()
                 self._open_shared_functions(task.subtask, description, context.info)
                 operator.open(context)
+                if restore.snapshot.channels and isinstance(task, InputTask):
+                    self._restore_channels(task, restore.snapshot.channels, context.info)
         for task in self.tasks:
             if isinstance(task, SourceTask):
                 self.current = task.subtask
@@ -141,6 +150,31 @@ class Attempt:
         for edge in self.graph.job.outputs_of(subtask.vertex.index):
             if edge.source_operator == position:
                 self._shared.open(shared_functions(edge.partitioner), info)
+
+    def _restore_channels(
+        self, task: InputTask, handles: Sequence[ChannelStateHandle], info: RuntimeInfo
+    ) -> None:
+        """What was under way to the subtask, to be processed first."""
+        assert self.storage is not None, "something is restored"
+        subtask, job, reader = task.subtask, self.graph.job, self.storage.reader()
+        ids = [given.channel.channel_id for given in self._inputs[subtask.subtask_id]]
+        for edge in job.inputs_of(subtask.vertex.index):
+            of_edge = [handle for handle in handles if handle.edge == edge_name(job, edge)]
+            if not of_edge:
+                continue
+            handles = [
+                handle for handle in handles if handle not in of_edge
+            ]  # two exchanges may have one name
+            self._shared.open(shared_functions(edge.partitioner), info)
+            channels = [n for n, id_ in enumerate(ids) if self.graph.channels[id_].edge is edge]
+            exchange = RestoredExchange(edge, subtask, self._codecs[edge.index], of_edge, channels)
+            task.restore_channels(exchange.read(reader))
+
+    def write_channel_state(
+        self, task: Task, in_flight: InFlightRecords, streams: CheckpointStreams
+    ) -> dict[str, tuple[ChannelStateHandle, ...]]:
+        """Write what barriers overtook at the task; by operator id. Raises CheckpointError STORAGE. From any thread."""
+        return write_channel_state(in_flight, task.subtask, self.graph, self._codecs, streams)
 
     def commit_now(self) -> None:
         """The job takes no checkpoints and has ended: two-phase-commit sinks make their output visible."""
@@ -177,11 +211,10 @@ class Attempt:
             if me in (channel.source.worker, channel.target.worker) and self._in_region(channel.edge.source)
         ]
         others = {w for c in here for w in (c.source.worker, c.target.worker)} - {me}
-        codecs: dict[int, BatchCodec] = {}
         for channel in here:
-            if channel.edge.index not in codecs:
-                codecs[channel.edge.index] = self._codec(channel.edge)
-            self._make_channel(channel, codecs[channel.edge.index])
+            if channel.edge.index not in self._codecs:
+                self._codecs[channel.edge.index] = self._codec(channel.edge)
+            self._make_channel(channel, self._codecs[channel.edge.index])
         peers.begin(self.number, self._deploy.addresses, others)
 
     def _make_channel(self, channel: Channel, codec: BatchCodec) -> None:
@@ -191,7 +224,9 @@ class Attempt:
         if channel.target.worker == me:
             give_credit = None if channel.is_local else peers.credit_to(channel.source.worker)
             received = InputChannel(channel.channel_id, codec, give_credit)
-            self._inputs[channel.target.subtask_id].append(TaskInput(received, channel.edge.input_id))
+            self._inputs[channel.target.subtask_id].append(
+                TaskInput(received, channel.edge.input_id, channel.edge.index in self._overtakable)
+            )
             if channel.is_local:
                 output = PacedLocalChannel(received, room, pace)
                 self._outputs[channel.source.subtask_id, channel.edge.index].append(output)
@@ -259,6 +294,7 @@ class Attempt:
                 random=Random(f"{edge.index} {subtask.index}"),
             )
             writer.buffer_timeout_ms = edge.buffer_timeout_ms
+            writer.overtakable = edge.index in self._overtakable
             writers[edge.source_operator, edge.side_output].append(writer)
         return writers
 
@@ -277,6 +313,7 @@ class Attempt:
             services.time,
             lambda: services.send(SplitRequested(self.number, subtask.subtask_id)),
             lambda timestamp: services.send(WatermarkReported(self.number, subtask.subtask_id, timestamp)),
+            self.settings.overtake_after_ms,
         )
 
     def _blocking_task(

@@ -127,7 +127,7 @@ class AttemptRun:
         found = [] if due is None else [due - self._clock.now_ms()]
         if not self._failed:
             now = self._clock.monotonic_ms()
-            found += [task.retry_at_ms - now for task in self._tasks if task.retry_at_ms is not None]
+            found += [at_ms - now for task in self._tasks if (at_ms := task.due_at_ms()) is not None]
             found += [] if self._lost_peer is None else [self._lost_peer[0] - now]
         return found
 
@@ -276,8 +276,7 @@ class AttemptRun:
         self._send(InputEnded(self.number, task.subtask.subtask_id))
 
     def _on_snapshot_taken(self, task: Task, taken: TakenSnapshot) -> None:
-        assert self._attempt.storage is not None
-        self._snapshots.begin(task, taken, self._attempt.storage, self.number)
+        self._snapshots.begin(task, taken, self._attempt)
 
     def _answer_coordinator(self, message: FromTask) -> None:
         self._send(FromSubtask(self.number, message))

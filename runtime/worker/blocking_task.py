@@ -11,7 +11,8 @@ from ..exchange.record_writer import RecordWriter
 from ..graph.execution_graph import Subtask
 from .chain import Chain
 from .collected_input import CollectedInput, Piece
-from .task import InputTask, TaskEvents, TaskInput, split_batch
+from .input_task import InputTask, TaskInput
+from .task import TaskEvents, split_batch
 
 _WHOLE_BATCHES: Final = 1 << 30
 

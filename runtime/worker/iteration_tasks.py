@@ -21,8 +21,10 @@ from ...operators.iteration import (
     IterationTailOperator,
     IterationTailSpec,
 )
+from ..exchange.in_flight import InFlightRecords
+from .input_task import InputTask
 from .quiescence import EndLoop, HeadAction, LoopHead, ReleaseMaxWatermark, SendProbe
-from .task import InputTask, TakenSnapshot, split_batch
+from .task import TakenSnapshot, split_batch
 
 _FEEDBACK_IN_A_ROW: Final = 16
 """Feedback goes first, since new input makes the loop's backlog grow; but input, and the barriers in it, must not starve."""
@@ -134,9 +136,11 @@ class IterationHeadTask(InputTask):
 
     # ---- checkpoints
 
-    def take_snapshot(self, barrier: CheckpointBarrier, alignment_ms: int = 0) -> None:
+    def take_snapshot(
+        self, barrier: CheckpointBarrier, alignment_ms: int = 0, in_flight: InFlightRecords | None = None
+    ) -> None:
         if not self._events.may_snapshot(self):
-            super().take_snapshot(barrier, alignment_ms)
+            super().take_snapshot(barrier, alignment_ms, in_flight)
             return
         self._logs[barrier.checkpoint_id] = _Log(alignment_ms, self._clock.monotonic_ms())
         for writer in self.writers:
@@ -150,7 +154,8 @@ class IterationHeadTask(InputTask):
         began_ms = self._clock.monotonic_ms()
         parts = {self.chain.descriptions[0].operator_id: self._operator.snapshot_of(log.batches)}
         sync_ms = self._clock.monotonic_ms() - began_ms
-        self._events.snapshot_taken(self, TakenSnapshot(barrier, parts, log.alignment_ms, sync_ms))
+        nothing = InFlightRecords(barrier.checkpoint_id)  # no barrier overtakes on the exchanges of a loop
+        self._events.snapshot_taken(self, TakenSnapshot(barrier, parts, log.alignment_ms, sync_ms, nothing))
 
     def notify(self, notification: NotifyCheckpointComplete | NotifyCheckpointAborted) -> None:
         if isinstance(notification, NotifyCheckpointAborted):
@@ -181,8 +186,10 @@ class IterationTailTask(InputTask):
         self._feedback = operator.feedback = feedback
         self._group = spec.group
 
-    def take_snapshot(self, barrier: CheckpointBarrier, alignment_ms: int = 0) -> None:
-        super().take_snapshot(barrier, alignment_ms)
+    def take_snapshot(
+        self, barrier: CheckpointBarrier, alignment_ms: int = 0, in_flight: InFlightRecords | None = None
+    ) -> None:
+        super().take_snapshot(barrier, alignment_ms, in_flight)
         self._feedback.append(barrier)
 
     def _on_aligned_probe(self, probe: LoopProbe) -> None:

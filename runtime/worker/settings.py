@@ -19,6 +19,7 @@ class WorkerSettings:
         blocking_exchanges: in BATCH mode, whether inputs that are not sorted are read completely, too.
         collecting_bytes: memory for each input that is read completely.
         object_reuse: operators on state emit the very objects that they keep.
+        overtake_after_ms: after which barriers overtake records; None: checkpoints are aligned.
     """
 
     batch_size: int
@@ -34,6 +35,7 @@ class WorkerSettings:
     blocking_exchanges: bool
     collecting_bytes: int
     object_reuse: bool
+    overtake_after_ms: int | None
 
     @staticmethod
     def of(keys: Mapping[str, str]) -> WorkerSettings:
@@ -58,4 +60,7 @@ class WorkerSettings:
             blocking_exchanges=get(options.BATCH_SHUFFLE_MODE) == "ALL_EXCHANGES_BLOCKING",
             collecting_bytes=get(options.SORTED_INPUTS_MEMORY),
             object_reuse=get(options.OBJECT_REUSE),
+            overtake_after_ms=get(options.ALIGNED_CHECKPOINT_TIMEOUT)
+            if get(options.UNALIGNED_ENABLED)
+            else None,
         )

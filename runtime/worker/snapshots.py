@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 
+import msgspec
+
 from ...checkpoint.messages import AckCheckpoint, DeclineCheckpoint, FromTask
-from ...checkpoint.storage import CheckpointStorage
 from ...core.clock import Clock
 from ...core.errors import MillstreamError
 from ...core.faults import fault_point
 from ...operators.base import snapshot_of
-from ...state.handles import SubtaskSnapshot
+from ...state.handles import ChannelStateHandle, OperatorSnapshot, SubtaskSnapshot
+from .attempt import Attempt
 from .background import Background
 from .task import TakenSnapshot, Task
 
@@ -38,10 +40,12 @@ class SnapshotUploads:
         reason = "the snapshot for an earlier checkpoint, given up meanwhile, is still being written"
         self._answer(DeclineCheckpoint(checkpoint_id, task.subtask.subtask_id, reason))
 
-    def begin(self, task: Task, taken: TakenSnapshot, storage: CheckpointStorage, attempt: int) -> None:
-        """Write the keyed parts in the helper thread, then acknowledge, or decline if the storage fails."""
-        subtask, checkpoint_id = task.subtask.subtask_id, taken.barrier.checkpoint_id
-        streams = storage.streams(checkpoint_id, attempt)
+    def begin(self, task: Task, taken: TakenSnapshot, attempt: Attempt) -> None:
+        """Write the keyed parts in the helper thread; then, once they are complete, the records that barriers overtook; then
+        acknowledge, or decline if the storage fails or the checkpoint was given up."""
+        assert attempt.storage is not None
+        subtask = task.subtask.subtask_id
+        streams = attempt.storage.streams(taken.barrier.checkpoint_id, attempt.number)
         keyed = {operator: part.keyed for operator, part in taken.parts.items() if part.keyed is not None}
         started_ms = self._clock.monotonic_ms()
         self._writing.add(subtask)
@@ -58,15 +62,61 @@ class SnapshotUploads:
             self._writing.discard(subtask)
             for pending in keyed.values():
                 pending.release()
-            error = future.exception()
-            if isinstance(error, MillstreamError):
-                self._answer(DeclineCheckpoint(checkpoint_id, subtask, str(error)))
-                return
-            snapshot = future.result()
-            took_ms = self._clock.monotonic_ms() - started_ms
-            fault_point("task.before-ack")
-            self._answer(
-                AckCheckpoint(checkpoint_id, subtask, snapshot, taken.alignment_ms, taken.sync_ms, took_ms)
-            )
+            if not self._declined(subtask, taken, future):
+                snapshot = future.result()
+                taken.in_flight.once_settled(lambda: write_channels(snapshot))
+
+        def write_channels(snapshot: SubtaskSnapshot) -> None:
+            if taken.in_flight.given_up:
+                reason = "it was given up before the records under way were complete"
+                self._answer(DeclineCheckpoint(taken.barrier.checkpoint_id, subtask, reason))
+            elif taken.in_flight.frames:
+                self._background.run(
+                    lambda: with_channels(
+                        snapshot, attempt.write_channel_state(task, taken.in_flight, streams)
+                    ),
+                    acknowledge,
+                )
+            else:
+                self._acknowledge(subtask, taken, snapshot, started_ms)
+
+        def acknowledge(future: Future[SubtaskSnapshot]) -> None:
+            if not self._declined(subtask, taken, future):
+                self._acknowledge(subtask, taken, future.result(), started_ms)
 
         self._background.run(write, written)
+
+    def _declined(self, subtask: str, taken: TakenSnapshot, future: Future[SubtaskSnapshot]) -> bool:
+        error = future.exception()
+        if isinstance(error, MillstreamError):
+            self._answer(DeclineCheckpoint(taken.barrier.checkpoint_id, subtask, str(error)))
+            return True
+        return False
+
+    def _acknowledge(
+        self, subtask: str, taken: TakenSnapshot, snapshot: SubtaskSnapshot, started_ms: int
+    ) -> None:
+        fault_point("task.before-ack")
+        self._answer(
+            AckCheckpoint(
+                taken.barrier.checkpoint_id,
+                subtask,
+                snapshot,
+                taken.alignment_ms,
+                taken.sync_ms,
+                self._clock.monotonic_ms() - started_ms,
+                taken.in_flight.size_bytes,
+                unaligned=taken.in_flight.overtook,
+            )
+        )
+
+
+def with_channels(
+    snapshot: SubtaskSnapshot, channels: Mapping[str, tuple[ChannelStateHandle, ...]]
+) -> SubtaskSnapshot:
+    """The snapshot with what was under way to and from its operators."""
+    operators = dict(snapshot.operators)
+    for operator_id, handles in channels.items():
+        before = operators.get(operator_id, OperatorSnapshot())
+        operators[operator_id] = msgspec.structs.replace(before, channels=handles)
+    return SubtaskSnapshot(operators)

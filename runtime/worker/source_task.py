@@ -37,6 +37,7 @@ class SourceTask(Task):
         time: for reports of aligned watermarks.
         request_split: tells the enumerator that the reader ran out of splits.
         report_watermark: tells the JobManager how far a source with aligned watermarks is (ms).
+        overtake_after_ms: of the barriers that begin here; None: they keep their order.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class SourceTask(Task):
         time: ProcessingTime,
         request_split: Callable[[], None],
         report_watermark: Callable[[int], None],
+        overtake_after_ms: int | None = None,
     ) -> None:
         super().__init__(subtask, chain, writers, events, clock, batch_size)
+        self._overtake_after_ms = overtake_after_ms
         self._source = source
         self._reader: SourceReader[Any, Any] = source.create_reader(
             SourceReaderContext(subtask.index, subtask.vertex.parallelism, job_name, clock)
@@ -104,7 +107,7 @@ class SourceTask(Task):
 
     def trigger(self, trigger: TriggerCheckpoint) -> None:
         """Take this checkpoint: called between batches. Barriers wait while results are left at the end of the input."""
-        barrier = CheckpointBarrier(trigger.checkpoint_id, trigger.timestamp_ms)
+        barrier = CheckpointBarrier(trigger.checkpoint_id, trigger.timestamp_ms, self._overtake_after_ms)
         if self._ending:
             self._waiting_barriers.append(barrier)
         else:

@@ -15,23 +15,15 @@ from ...checkpoint.messages import NotifyCheckpointAborted, NotifyCheckpointComp
 from ...core.batch import (
     CheckpointBarrier,
     EndOfInput,
-    LoopProbe,
     RecordBatch,
-    StreamElement,
-    Watermark,
-    WatermarkStatus,
 )
 from ...core.clock import Clock
-from ...core.errors import ProtocolViolation
-from ...operators.base import BufferingOperator, OperatorSnapshotParts, TwoInputOperator, take_snapshot
-from ..exchange.channels import InputChannel
+from ...operators.base import BufferingOperator, OperatorSnapshotParts, take_snapshot
+from ..exchange.in_flight import InFlightRecords
 from ..exchange.record_writer import RecordWriter
 from ..graph.execution_graph import Subtask
-from .alignment import BarrierAligner
 from .chain import Chain
 from .pacing import FastestPace, Pace
-from .quiescence import ProbeAligner
-from .watermark_valve import WatermarkValve
 
 _NEVER_MS: Final = 1 << 62
 _SLOW_STEP_MS: Final = 20
@@ -43,12 +35,13 @@ Full batches are reached within seven quick steps."""
 
 @dataclass(frozen=True, slots=True)
 class TakenSnapshot:
-    """The synchronous part of a subtask's snapshot: parts by operator id."""
+    """The synchronous part of a subtask's snapshot: parts by operator id, and the records that the barrier overtakes."""
 
     barrier: CheckpointBarrier
     parts: dict[str, OperatorSnapshotParts]
     alignment_ms: int
     sync_ms: int
+    in_flight: InFlightRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +52,6 @@ class TaskEvents:
     snapshot_taken: Callable[[Task, TakenSnapshot], None]
     snapshot_refused: Callable[[Task, int], None]
     input_ended: Callable[[Task], None]
-
-
-@dataclass(frozen=True, slots=True)
-class TaskInput:
-    """A channel and the input that it feeds, 1 or 2."""
-
-    channel: InputChannel
-    input_id: int = 1
 
 
 class Task(ABC):
@@ -104,9 +89,13 @@ class Task(ABC):
         self._blocked_since_ms: int | None = None
         self._buffering = tuple(op for op in chain.operators if isinstance(op, BufferingOperator))
         self._when_drained: deque[Callable[[], None]] = deque()
+        self._in_flight = InFlightRecords(0)
+        self._overtake_at_ms: int | None = None
 
     def step(self) -> bool:
         """Take and process one piece of input. False: nothing to do, or no room for results."""
+        if self._overtake_at_ms is not None and self._overtake_if_due():
+            return True
         if self._when_drained and self._run_when_drained():
             return True
         if not self._may_take_input():
@@ -216,11 +205,44 @@ class Task(ABC):
         self.ended = True
         self._events.input_ended(self)
 
-    def take_snapshot(self, barrier: CheckpointBarrier, alignment_ms: int = 0) -> None:
-        """The synchronous part: flush, freeze, and pass the barrier on at once."""
+    def due_at_ms(self) -> int | None:
+        """Monotonic time at which `step` has something to do though nothing else happens; None: never."""
+        overtake_at_ms = None if self._ending else self._overtake_at_ms
+        return min((at for at in (overtake_at_ms, self.retry_at_ms) if at is not None), default=None)
+
+    def _overtake_if_due(self) -> bool:
+        """Whether a barrier went ahead of records, in the inputs or in the outputs."""
+        at_ms = self._overtake_at_ms
+        if at_ms is None or self._ending or self._clock.monotonic_ms() < at_ms:
+            return False
+        self._overtake()
+        return True
+
+    def _overtake(self) -> None:
+        """The time of the barriers in the outputs has come."""
+        self._overtake_at_ms = None
+        for writer in self.writers:
+            writer.overtake()
+
+    def _from_now_ms(self, wall_ms: int, at_most_ms: int) -> int:
+        """A wall-clock time as a monotonic one, no further ahead than `at_most_ms`: the clock may have jumped back."""
+        return self._clock.monotonic_ms() + max(0, min(at_most_ms, wall_ms - self._clock.now_ms()))
+
+    def take_snapshot(
+        self,
+        barrier: CheckpointBarrier,
+        alignment_ms: int = 0,
+        in_flight: InFlightRecords | None = None,
+    ) -> None:
+        """The synchronous part: flush, freeze, and pass the barrier on at once.
+
+        `in_flight` holds, or will hold, the records of the inputs that are behind the snapshot though before the barrier.
+        """
+        self._in_flight.give_up()  # of a checkpoint that must be over, though nobody said so
+        self._in_flight = in_flight = in_flight or InFlightRecords(barrier.checkpoint_id)
         if not self._events.may_snapshot(self):
-            for writer in self.writers:
-                writer.broadcast(barrier)
+            self._pass_barrier_on(barrier, in_flight)
+            in_flight.give_up()
             self._events.snapshot_refused(self, barrier.checkpoint_id)
             return
         before = self._clock.monotonic_ms()
@@ -235,10 +257,16 @@ class Task(ABC):
             if part is not None:
                 parts[description.operator_id] = part
         self._add_own_state(parts, barrier.checkpoint_id)
-        for writer in self.writers:
-            writer.broadcast(barrier)
+        self._pass_barrier_on(barrier, in_flight)
         sync_ms = self._clock.monotonic_ms() - before
-        self._events.snapshot_taken(self, TakenSnapshot(barrier, parts, alignment_ms, sync_ms))
+        self._events.snapshot_taken(self, TakenSnapshot(barrier, parts, alignment_ms, sync_ms, in_flight))
+
+    def _pass_barrier_on(self, barrier: CheckpointBarrier, in_flight: InFlightRecords) -> None:
+        for writer in self.writers:
+            writer.send_barrier(barrier, in_flight)
+        if barrier.overtake_after_ms and not in_flight.settled:
+            after_ms = barrier.overtake_after_ms
+            self._overtake_at_ms = self._from_now_ms(barrier.timestamp_ms + after_ms, after_ms)
 
     def _add_own_state(self, parts: dict[str, OperatorSnapshotParts], checkpoint_id: int) -> None:
         """State of the task beside its operators'."""
@@ -246,6 +274,9 @@ class Task(ABC):
     def notify(self, notification: NotifyCheckpointComplete | NotifyCheckpointAborted) -> None:
         """A checkpoint was completed or given up."""
         checkpoint_id = notification.checkpoint_id
+        aborted = isinstance(notification, NotifyCheckpointAborted)
+        if aborted and self._in_flight.checkpoint_id <= checkpoint_id:
+            self._in_flight.give_up()
         for operator in self.chain.operators:
             if isinstance(notification, NotifyCheckpointComplete):
                 operator.notify_checkpoint_complete(checkpoint_id)
@@ -262,144 +293,6 @@ class Task(ABC):
                 errors.append(error)
         if errors:
             raise errors[0]
-
-
-class InputTask(Task):
-    """A subtask fed by exchanges: alignment and the watermark span all channels, whichever input they belong to."""
-
-    def __init__(
-        self,
-        subtask: Subtask,
-        chain: Chain,
-        writers: Sequence[RecordWriter],
-        events: TaskEvents,
-        clock: Clock,
-        batch_size: int,
-        inputs: Sequence[TaskInput],
-        *,
-        exactly_once: bool,
-    ) -> None:
-        super().__init__(subtask, chain, writers, events, clock, batch_size)
-        self._inputs = tuple(given.channel for given in inputs)
-        self._input_ids = tuple(given.input_id for given in inputs)
-        self._turns = _turns(self._input_ids)
-        self._two_inputs = chain.entry if isinstance(chain.entry, TwoInputOperator) else None
-        self._aligner = BarrierAligner(len(inputs), exactly_once=exactly_once)
-        self._valve = WatermarkValve(len(inputs))
-        self._probes = ProbeAligner(len(inputs))
-        self._open_inputs = set(range(len(inputs)))
-        self._aligning_since_ms = 0
-
-    def _take_input(self) -> bool:
-        has_room = all(operator.has_room for operator in self._buffering)
-        index = self._pick(records=has_room)
-        if index is None:
-            if self._aligner.aligning or not has_room:
-                self._note_blocked()
-            return False
-        channel = self._inputs[index]
-        element = channel.take()
-        if isinstance(element, RecordBatch):
-            limit = self._limit()
-            if len(element.values) > limit:
-                element, rest = split_batch(element, limit)
-                channel.put_back(rest)
-            self._process_input(self._input_ids[index], element)
-        else:
-            self._on_control(index, element)
-        return True
-
-    def _process_input(self, input_id: int, batch: RecordBatch) -> None:
-        self._process(batch, self._entry(input_id))
-
-    def _entry(self, input_id: int) -> Callable[[RecordBatch], None]:
-        """Where batches of an input go."""
-        if input_id == 2 and self._two_inputs is not None:
-            return self._two_inputs.process_batch2
-        return self.chain.entry.process_batch
-
-    def _pick(self, *, records: bool) -> int | None:
-        """The next channel in turn that has something (without room for `records`, a control element) and is not blocked by
-        alignment. The inputs take turns, and the channels of each: many channels of one input do not starve the other."""
-        inputs, blocked, turns = self._inputs, self._aligner.blocked, self._turns
-        for _ in range(len(turns)):
-            channels = turns[0]
-            turns.rotate(-1)
-            for _ in range(len(channels)):
-                index = channels[0]
-                channels.rotate(-1)
-                channel = inputs[index]
-                if (channel if records else channel.has_control_next) and index not in blocked:
-                    return index
-        return None
-
-    def _on_control(self, index: int, element: StreamElement) -> None:
-        match element:
-            case Watermark(timestamp=timestamp):
-                self._pass_on(self._valve.on_watermark(index, timestamp))
-            case WatermarkStatus(idle=idle):
-                self._pass_on(self._valve.on_status(index, idle))
-            case CheckpointBarrier():
-                self._on_barrier(index, element)
-            case LoopProbe():
-                self._on_probes(self._probes.on_probe(index, element))
-            case EndOfInput():
-                self._on_probes(self._probes.on_end(index))
-                self._on_end(index)
-            case _:
-                raise ProtocolViolation(f"{element!r} is no control element", where=self.subtask.display_name)
-
-    def _on_end(self, index: int) -> None:
-        self._open_inputs.discard(index)
-        input_id = self._input_ids[index]
-        if self._two_inputs is not None and all(
-            self._input_ids[other] != input_id for other in self._open_inputs
-        ):
-            self._two_inputs.end_input(input_id)
-        if not self._open_inputs:
-            self.end_input()
-
-    def _pass_on(self, elements: Sequence[Watermark | WatermarkStatus]) -> None:
-        for element in elements:
-            if isinstance(element, Watermark):
-                self.watermark = element.timestamp
-                self.chain.entry.process_watermark(element.timestamp)
-                for operator in self.chain.operators:
-                    operator.end_of_batch()
-            else:
-                self.chain.entry.process_status(element.idle)
-
-    def _on_probes(self, complete: Sequence[LoopProbe]) -> None:
-        for probe in complete:
-            self._on_aligned_probe(probe)
-
-    def _on_aligned_probe(self, probe: LoopProbe) -> None:
-        """It has come on all inputs: it goes on behind everything that they brought."""
-        self.once_drained(lambda: self._send_probe(probe))
-
-    def _send_probe(self, probe: LoopProbe) -> None:
-        for operator in self.chain.operators:
-            operator.flush()
-        for writer in self.writers:
-            writer.broadcast(probe)
-
-    def _on_barrier(self, index: int, barrier: CheckpointBarrier) -> None:
-        if not self._aligner.aligning:
-            self._aligning_since_ms = self._clock.monotonic_ms()
-        complete = self._aligner.on_barrier(index, barrier)
-        if complete is not None:
-            self.take_snapshot(complete, self._clock.monotonic_ms() - self._aligning_since_ms)
-
-    def notify(self, notification: NotifyCheckpointComplete | NotifyCheckpointAborted) -> None:
-        if isinstance(notification, NotifyCheckpointAborted):
-            self._aligner.on_aborted(notification.checkpoint_id)
-        super().notify(notification)
-
-
-def _turns(input_ids: Sequence[int]) -> deque[deque[int]]:
-    """The channels of each input."""
-    inputs = sorted(set(input_ids))
-    return deque(deque(i for i, of in enumerate(input_ids) if of == input_id) for input_id in inputs)
 
 
 def split_batch(batch: RecordBatch, size: int) -> tuple[RecordBatch, RecordBatch]:

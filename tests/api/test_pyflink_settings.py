@@ -69,14 +69,16 @@ def test_failed_checkpoints_are_tolerated_or_not(env):
     assert config.set_fail_on_checkpointing_errors(True).get_tolerable_checkpoint_failure_number() == 0
 
 
-def test_unaligned_checkpoints_are_accepted_with_one_warning(env, log):
+def test_unaligned_checkpoints_are_set_and_need_no_force(env, log):
     config = env.get_checkpoint_config().enable_unaligned_checkpoints()
-    assert [(record.levelname, record.message) for record in log.records] == [
-        ("WARNING", "barriers stay aligned: there are no unaligned checkpoints here")
-    ]
-    assert not config.is_unaligned_checkpoints_enabled()
-    assert not env.is_unaligned_checkpoints_enabled()
-    assert config.get_aligned_checkpoint_timeout() == Duration.of_millis(0)
+    config.set_alignment_timeout(Duration.of_seconds(3))
+    assert config.is_unaligned_checkpoints_enabled()
+    assert env.is_unaligned_checkpoints_enabled()
+    assert config.get_aligned_checkpoint_timeout() == config.get_alignment_timeout() == Duration.of_seconds(3)
+    assert log.records == []
+    assert not config.set_force_unaligned_checkpoints().is_force_unaligned_checkpoints()
+    assert [record.levelname for record in log.records] == ["INFO"]
+    assert not config.disable_unaligned_checkpoints().is_unaligned_checkpoints_enabled()
 
 
 @pytest.mark.parametrize(

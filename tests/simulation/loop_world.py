@@ -31,9 +31,10 @@ from millstream.runtime.graph.compiler import compile_job
 from millstream.runtime.graph.execution_graph import build_execution_graph
 from millstream.runtime.graph.stream_graph import Broadcast, ChainingStrategy, Hash, Rebalance
 from millstream.runtime.worker.chain import build_chain
+from millstream.runtime.worker.input_task import TaskInput
 from millstream.runtime.worker.iteration_tasks import IterationHeadTask, IterationTailTask, task_type
 from millstream.runtime.worker.quiescence import LoopHead, ProbeAligner
-from millstream.runtime.worker.task import TaskEvents, TaskInput
+from millstream.runtime.worker.task import TaskEvents
 from millstream.state.handles import OperatorSnapshot
 from tests.graph.graphs import Program
 

@@ -30,6 +30,9 @@ class Writer:
     def broadcast(self, element: ControlElement) -> None:
         self.sent.append(element)
 
+    def send_barrier(self, barrier: ControlElement, in_flight: object) -> None:
+        self.sent.append(barrier)
+
     @property
     def values(self) -> list[Any]:
         return [value for batch in self.sent if isinstance(batch, RecordBatch) for value in batch.values]

@@ -22,7 +22,8 @@ from millstream.core.types import GENERIC
 from millstream.operators.base import Operator, OperatorSnapshotParts, TwoInputOperator
 from millstream.runtime.exchange.channels import InputChannel
 from millstream.runtime.exchange.codec import BatchCodec
-from millstream.runtime.worker.task import InputTask, TaskEvents, TaskInput
+from millstream.runtime.worker.input_task import InputTask, TaskInput
+from millstream.runtime.worker.task import TaskEvents
 from tests.worker.chains import Writer, described, running, subtask_of
 
 

@@ -1,0 +1,57 @@
+"""Which exchanges may hold channel state, and how a later run finds them again. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...operators.iteration import IterationHeadSpec
+from ...state.handles import EdgeName
+from .job_graph import JobEdge, JobGraph
+from .stream_graph import Custom, Global, Hash, Partitioner, Rebalance, Shuffle
+
+_OVERTAKABLE: Final = (Custom, Global, Hash, Rebalance, Shuffle)
+"""Not Broadcast: at another parallelism nobody could say which of the copies are still to come. Not Forward and Rescale: their
+records belong where they are. Source: FLIP-76, FLINK-22815."""
+
+
+def edge_name(job: JobGraph, edge: JobEdge) -> EdgeName:
+    """The exchange by the ids of its operators."""
+    source = job.vertices[edge.source].operators[edge.source_operator]
+    target = job.vertices[edge.target].operators[0]
+    return EdgeName(source.operator_id, edge.side_output, target.operator_id, edge.input_id)
+
+
+def overtakable_edges(job: JobGraph) -> frozenset[int]:
+    """Indexes of the exchanges in which barriers may go ahead of records.
+
+    Exchanges that lead into a loop or come from one keep their order: an iteration's head takes its part of a checkpoint when
+    the barrier has been once round, behind the records.
+    """
+    in_loop = _from_loops(job)
+    heads = {vertex.index for vertex in job.vertices if _is_head(job, vertex.index)}
+    return frozenset(
+        edge.index
+        for edge in job.edges
+        if may_be_overtaken(edge.partitioner) and edge.source not in in_loop and edge.target not in heads
+    )
+
+
+def may_be_overtaken(partitioner: Partitioner) -> bool:
+    """Whether records under way on such an exchange can be distributed anew."""
+    return isinstance(partitioner, _OVERTAKABLE)
+
+
+def _from_loops(job: JobGraph) -> set[int]:
+    """Vertices with an iteration's head in them or before them; vertices come in topological order."""
+    found: set[int] = set()
+    for vertex in job.vertices:
+        before = {edge.source for edge in job.inputs_of(vertex.index)}
+        if _is_head(job, vertex.index) or before & found:
+            found.add(vertex.index)
+    return found
+
+
+def _is_head(job: JobGraph, vertex: int) -> bool:
+    return any(
+        isinstance(operator.operator, IterationHeadSpec) for operator in job.vertices[vertex].operators
+    )

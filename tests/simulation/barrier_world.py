@@ -1,0 +1,367 @@
+"""Tasks, channels and barriers of a whole job in one thread: wires that deliver when chance says so, failures and restores.
+
+Sources number the records of each split; two keyed layers remember them. Every task is a real one, with real channels, credit
+and writers; only sockets, workers and the coordinator are played here. A checkpoint that completes is a whole state of the job:
+positions, what each layer has seen, what was under way. From it the next world goes on, at whatever parallelism.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from millstream.checkpoint.messages import NotifyCheckpointAborted
+from millstream.core.batch import CheckpointBarrier, RecordBatch
+from millstream.core.clock import ManualClock
+from millstream.core.types import GENERIC, KeyEncoder, Types
+from millstream.operators.base import Operator
+from millstream.runtime.exchange.channels import (
+    InputChannel,
+    LocalOutputChannel,
+    OutputChannel,
+    RemoteOutputChannel,
+)
+from millstream.runtime.exchange.codec import BatchCodec
+from millstream.runtime.exchange.record_writer import KeyRouter, make_record_writer
+from millstream.runtime.graph.channel_state import edge_name, overtakable_edges
+from millstream.runtime.graph.execution_graph import Channel, Subtask, build_execution_graph
+from millstream.runtime.graph.job_graph import ChainedOperator, JobEdge, JobGraph, JobVertex
+from millstream.runtime.graph.stream_graph import Hash, JobSettings, Partitioner
+from millstream.runtime.worker.channel_state import RestoredExchange, write_channel_state
+from millstream.runtime.worker.input_task import InputTask, TaskInput
+from millstream.runtime.worker.task import TakenSnapshot, Task, TaskEvents
+from millstream.state.handles import ChannelStateHandle, FileRef
+from tests.worker.chains import running
+
+SPLITS: Final = 4
+RECORDS: Final = 30
+MAX_PARALLELISM: Final = 16
+KEYED: Final = Hash(lambda value: value[0], Types.INT())
+_CODEC: Final = BatchCodec(GENERIC)
+_LAYERS: Final = 3
+_TURNS: Final = 20_000
+
+Record = tuple[int, int]
+"""Key, which belongs to one split, and number within the split."""
+
+
+class Seen(Operator):
+    """Remembers what came, in order, and passes it on; nothing may come after a watermark that promised there was no more."""
+
+    def __init__(self) -> None:
+        self.values: list[Record] = []
+        self.event_time = -1
+
+    def process_batch(self, batch: RecordBatch) -> None:
+        assert batch.timestamps == [number for _, number in batch.values]
+        assert min(batch.timestamps) > self.event_time, "a record came after a watermark that excluded it"
+        self.values += batch.values
+        self.output.emit(batch)
+
+    def process_watermark(self, timestamp: int) -> None:
+        self.event_time = timestamp
+        self.output.emit_watermark(timestamp)
+
+
+class SeenSpec:
+    """Makes `Seen`."""
+
+    kind = "Seen"
+
+    def user_functions(self) -> tuple[()]:
+        return ()
+
+    def create(self) -> Operator:
+        return Seen()
+
+
+class Feeding(Task):
+    """Reads its splits, a few records at a time, with a watermark now and then."""
+
+    def begin(self, positions: Mapping[int, int], random: Random) -> None:
+        self.positions, self._random = dict(positions), random
+
+    def _take_input(self) -> bool:
+        if self.ended:
+            return False
+        unfinished = [split for split, position in self.positions.items() if position < RECORDS]
+        if not unfinished:
+            self.chain.entry.process_watermark(RECORDS)
+            self.end_input()
+            return True
+        split = self._random.choice(unfinished)
+        first = self.positions[split]
+        numbers = list(range(first, min(RECORDS, first + self._random.randint(1, 8))))
+        self.positions[split] = numbers[-1] + 1
+        self._process(RecordBatch([(split * 10 + n % 3, n) for n in numbers], numbers))
+        if self._random.random() < 0.3:
+            self.chain.entry.process_watermark(min(self.positions[split] for split in unfinished) - 1)
+        return True
+
+
+@dataclass
+class State:
+    """What a checkpoint holds; and the storage of its files."""
+
+    positions: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(SPLITS), 0))
+    seen: tuple[list[Record], ...] = ((), (), ())  # type: ignore[assignment]
+    handles: list[ChannelStateHandle] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    def read(self, ref: FileRef) -> bytes:
+        return self.files[ref.path]
+
+    def write_exclusive(self, name: str, chunks: Sequence[bytes]) -> FileRef:
+        path = f"{name}-{len(self.files)}"
+        self.files[path] = b"".join(chunks)
+        return FileRef(path, len(self.files[path]), "", shared=False)
+
+    def download(self, ref: FileRef, local: Path) -> None:
+        raise AssertionError(ref, local)
+
+    def upload_shared(self, local: Path) -> FileRef:
+        raise AssertionError(local)
+
+
+@dataclass
+class _Wire:
+    """Frames under way in one direction between two workers, in order."""
+
+    deliver: Callable[[Any, Any], None]
+    frames: deque[tuple[Any, Any]] = field(default_factory=deque)
+
+
+class World:
+    """One attempt.
+
+    Args:
+        widths: parallelism of the sources and of the two layers behind them.
+        overtake_after_ms: of the barriers; None: aligned.
+
+    Attributes:
+        completed: the newest complete checkpoint, which at first is what the world begins with.
+        in_flight_bytes: of all complete checkpoints.
+    """
+
+    def __init__(
+        self,
+        random: Random,
+        state: State,
+        widths: Sequence[int],
+        overtake_after_ms: int | None,
+        partitioners: Sequence[Partitioner] = (KEYED, KEYED),
+    ) -> None:
+        self.completed = state
+        self.in_flight_bytes = 0
+        self._random, self._clock = random, ManualClock()
+        self._after_ms = overtake_after_ms
+        self._wires: list[_Wire] = []
+        self._taken: dict[str, tuple[TakenSnapshot, list[Record], dict[int, int]]] = {}
+        self._last_id = 0
+        self._pending_id: int | None = None
+        self.graph = build_execution_graph(_job(widths, partitioners))
+        self._inputs: dict[str, list[TaskInput]] = {}
+        self._outputs: dict[str, list[OutputChannel]] = {}
+        overtakable = overtakable_edges(self.graph.job)
+        for channel in self.graph.channels:
+            self._connect(channel, overtakable=channel.edge.index in overtakable)
+        self.tasks = [self._task(subtask, overtakable) for subtask in self.graph.subtasks]
+        self._restore(state)
+
+    # ---- building
+
+    def _connect(self, channel: Channel, *, overtakable: bool) -> None:
+        id_, credit = channel.channel_id, self._random.randint(1, 3)
+        output: OutputChannel
+        if channel.is_local:
+            received = InputChannel(id_, _CODEC, None)
+            output = LocalOutputChannel(received, credit)
+        else:
+            back = _Wire(lambda _, batches: remote.add_credit(batches))
+            received = InputChannel(id_, _CODEC, lambda _, batches: back.frames.append((None, batches)))
+            there = _Wire(lambda kind, payload: received.put_frame(kind, memoryview(payload)))
+            output = remote = RemoteOutputChannel(
+                id_, _CODEC, lambda kind, _, payload: there.frames.append((kind, payload)), credit
+            )
+            self._wires += (there, back)
+        self._outputs.setdefault(channel.source.subtask_id, []).append(output)
+        self._inputs.setdefault(channel.target.subtask_id, []).append(TaskInput(received, 1, overtakable))
+
+    def _task(self, subtask: Subtask, overtakable: frozenset[int]) -> Task:
+        writers = []
+        for edge in self.graph.job.outputs_of(subtask.vertex.index):
+            channels = self._outputs[subtask.subtask_id]
+            writer = make_record_writer(edge.partitioner, channels, MAX_PARALLELISM, 2)
+            writer.overtakable = edge.index in overtakable
+            writers.append(writer)
+        chain = running(list(subtask.vertex.operators), {(0, None): writers} if writers else {})
+        events = TaskEvents(
+            may_snapshot=lambda _: True,
+            snapshot_taken=self._on_taken,
+            snapshot_refused=lambda *_: None,
+            input_ended=lambda _: None,
+        )
+        if subtask.vertex.index == 0:
+            return Feeding(subtask, chain, writers, events, self._clock, 16)
+        inputs = self._inputs[subtask.subtask_id]
+        return InputTask(subtask, chain, writers, events, self._clock, 16, inputs, exactly_once=True)
+
+    def _restore(self, state: State) -> None:
+        for task in self.tasks:
+            vertex, index = task.subtask.vertex, task.subtask.index
+            router = KeyRouter(KeyEncoder(Types.INT()).encode, MAX_PARALLELISM, vertex.parallelism)
+            # Other splits than before, too: enumerators give them to whoever asks first.
+            if isinstance(task, Feeding):
+                mine = [s for s in state.positions if (s + self._last_shift()) % vertex.parallelism == index]
+                task.begin({split: state.positions[split] for split in mine}, self._random)
+                continue
+            assert isinstance(task, InputTask)
+            seen_of(task).values = [value for value in state.seen[vertex.index] if router[value[0]] == index]
+            self._restore_channels(task, state)
+
+    def _last_shift(self) -> int:
+        return len(self.completed.files)
+
+    def _restore_channels(self, task: InputTask, state: State) -> None:
+        job = self.graph.job
+        (edge,) = job.inputs_of(task.subtask.vertex.index)
+        handles = [handle for handle in state.handles if handle.edge == edge_name(job, edge)]
+        if handles:
+            channels = range(len(self._inputs[task.subtask.subtask_id]))
+            task.restore_channels(RestoredExchange(edge, task.subtask, _CODEC, handles, channels).read(state))
+
+    # ---- running
+
+    def run(self, turns: int) -> bool:
+        """So many things happen, in any order; True when the job has ended before that."""
+        for _ in range(turns):
+            if self._ended():
+                return True
+            self._turn()
+        return False
+
+    def run_to_the_end(self) -> None:
+        """Until all tasks have ended; no more checkpoints."""
+        for _ in range(_TURNS):
+            if self._ended():
+                return
+            self._step_anything()
+        raise AssertionError("the job makes no progress")
+
+    def complete_a_checkpoint(self) -> bool:
+        """Liveness: one that is begun now completes, though nobody's credit may ever come back; False if the job ended."""
+        self._abort()
+        before = self._last_id
+        self._trigger()
+        for _ in range(_TURNS):
+            if self._pending_id is None:
+                return self._last_id > before
+            self._step_anything()
+        raise AssertionError("the checkpoint makes no progress")
+
+    def _turn(self) -> None:
+        dice = self._random.random()
+        if dice < 0.03 and self._pending_id is None:
+            self._trigger()
+        elif dice < 0.035 and self._pending_id is not None:
+            self._abort()
+        else:
+            self._step_anything()
+
+    def _step_anything(self) -> None:
+        self._clock.advance(self._random.randint(0, 1))
+        busy = [wire for wire in self._wires if wire.frames]
+        if busy and self._random.random() < 0.5:
+            wire = self._random.choice(busy)
+            wire.deliver(*wire.frames.popleft())
+        else:
+            task = self._random.choice(self.tasks)
+            task.step()
+            if self._random.random() < 0.2:
+                task.flush()
+        self._complete_if_possible()
+
+    def _ended(self) -> bool:
+        return all(task.ended for task in self.tasks)
+
+    # ---- checkpoints
+
+    def _trigger(self) -> None:
+        self._last_id += 1
+        self._pending_id = self._last_id
+        self._taken.clear()
+        # Now and then one that keeps its order, as savepoints do.
+        after_ms = None if self._random.random() < 0.15 else self._after_ms
+        for task in self.tasks:
+            if isinstance(task, Feeding):
+                task.take_snapshot(CheckpointBarrier(self._last_id, self._clock.now_ms(), after_ms))
+        self._complete_if_possible()
+
+    def _abort(self) -> None:
+        """Given up; some tasks hear of it, the others find out by the next barrier."""
+        aborted, self._pending_id = self._pending_id, None
+        if aborted is not None:
+            for task in self._random.sample(self.tasks, self._random.randint(0, len(self.tasks))):
+                task.notify(NotifyCheckpointAborted(aborted))
+
+    def _on_taken(self, task: Task, taken: TakenSnapshot) -> None:
+        if taken.barrier.checkpoint_id == self._pending_id:
+            positions = dict(task.positions) if isinstance(task, Feeding) else {}
+            self._taken[task.subtask.subtask_id] = taken, list(seen_of(task).values), positions
+
+    def _complete_if_possible(self) -> None:
+        if self._pending_id is None or len(self._taken) < len(self.tasks):
+            return
+        in_flight = [taken.in_flight for taken, *_ in self._taken.values()]
+        assert not any(records.given_up for records in in_flight)
+        if not all(records.settled for records in in_flight):
+            return
+        self.in_flight_bytes += sum(records.size_bytes for records in in_flight)
+        self._pending_id, self.completed = None, self._state()
+
+    def _state(self) -> State:
+        state = State(seen=([], [], []))
+        codecs = {edge.index: _CODEC for edge in self.graph.job.edges}
+        for task in self.tasks:
+            taken, seen, positions = self._taken[task.subtask.subtask_id]
+            state.positions |= positions
+            state.seen[task.subtask.vertex.index].extend(seen)
+            written = write_channel_state(taken.in_flight, task.subtask, self.graph, codecs, state)
+            state.handles += [handle for handles in written.values() for handle in handles]
+        return state
+
+
+def seen_of(task: Task) -> Seen:
+    """The operator of a task."""
+    operator = task.chain.operators[0]
+    assert isinstance(operator, Seen)
+    return operator
+
+
+def seen_by(world: World, layer: int) -> list[Record]:
+    """What the subtasks of a layer have seen."""
+    return [value for t in world.tasks if t.subtask.vertex.index == layer for value in seen_of(t).values]
+
+
+def _job(widths: Sequence[int], partitioners: Sequence[Partitioner]) -> JobGraph:
+    vertices = tuple(
+        JobVertex(
+            f"v{index}",
+            index,
+            f"layer {index}",
+            (ChainedOperator(f"id-{index}", f"layer {index}", None, SeenSpec(), None),),  # type: ignore[arg-type]
+            width,
+            MAX_PARALLELISM,
+            "default",
+        )
+        for index, width in enumerate(widths)
+    )
+    edges = tuple(
+        JobEdge(index, index, 0, index + 1, partitioner, None, GENERIC)
+        for index, partitioner in enumerate(partitioners)
+    )
+    return JobGraph(JobSettings("world"), vertices, edges)
