@@ -38,8 +38,8 @@ test-all: $(STAMP) ## run every test with real services; a skip is a failure
 test-versions: ## run the fast tests on every Python >= 3.11 of this machine
 	@scripts/test-versions -n $(JOBS) --dist worksteal $(ARGS)
 
-chaos: $(STAMP) ## run only the tests that kill and cut
-	@$(PY) -m pytest -m chaos $(ARGS)
+chaos: $(STAMP) ## run only the tests that kill and cut; RUNS=n SEED=s: n randomised jobs under faults, see tests/chaos/ledger
+	@$(if $(RUNS),$(PY) -m tests.chaos --runs $(RUNS) --seed $(or $(SEED),1),$(PY) -m pytest -m chaos) $(ARGS)
 
 simulation: $(STAMP) ## run many seeds of every simulated world (SEEDS=10000 at night)
 	@$(PY) -m tests.simulation --seeds $(or $(SEEDS),1000) $(ARGS)
