@@ -118,22 +118,24 @@ class CheckpointStorage:
                 "the checkpoint directory does not give back what was written", self._files.url()
             )
 
-    def claim_attempt(self, job_name: str) -> int:
+    def claim_attempt(self, job_name: str, *, at_least: int = 1) -> int:
         """A number higher than that of every attempt before, also of ones that ended by kill -9. Durable on return.
 
         Call once for every start and restart of the job: file names, committables and messages carry it. Only one
-        JobManager may own a job at a time.
+        JobManager may own a job at a time. `at_least`: attempts below may have gone by without being recorded, while
+        the storage could not be written.
         """
         path = f"{self.job_id}/{JOB_FILE}"
         record = read_job_record(self._files, self.job_id, self._retry)
         last = record.last_attempt if record else self._highest_attempt_in_use()
-        encoded = msgspec.json.encode(JobRecord(self.job_id, job_name, last + 1))
+        claimed = max(last + 1, at_least)
+        encoded = msgspec.json.encode(JobRecord(self.job_id, job_name, claimed))
         self._perform(
             lambda: self._files.write(path, lambda: (encoded,)),
             "the attempt cannot be recorded",
             self._files.url(path),
         )
-        return last + 1
+        return claimed
 
     def streams(self, checkpoint_id: int, attempt: int) -> StorageStreams:
         """Where a subtask of `attempt` writes its files of a checkpoint."""

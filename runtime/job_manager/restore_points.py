@@ -115,7 +115,7 @@ class RestorePoints:
         return newest_valid(candidates, whose, verify_content=False, fallback=self._fallback)[0]
 
     def _claim(self, storage: CheckpointStorage, attempt: int) -> None:
-        claimed = storage.claim_attempt(self._job_name)
+        claimed = storage.claim_attempt(self._job_name, at_least=attempt)
         if claimed != attempt:
             raise _two_job_managers(storage, attempt, claimed)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
 import struct
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +13,7 @@ from random import Random
 import psutil
 
 from millstream.core.configuration.options import OPTIONS
+from millstream.dev.local_process import LocalProcess
 from tests.chaos.disk import SmallDisk
 from tests.chaos.schedule import Plan
 from tests.chaos.sockets import workers
@@ -35,7 +36,7 @@ class Scene:
         self.starts = 0
         self.program: Program | None = None
         self._core = self.random.choice(sorted(os.sched_getaffinity(0)))
-        self._burners = [self._burner() for _ in range(plan.burners or 0)]
+        self._burners = [self._burner(base) for _ in range(plan.burners or 0)]
         self._clock_file = base / "clock"
         self._clock_file.write_bytes(_SECONDS.pack(0))
 
@@ -97,8 +98,7 @@ class Scene:
     def close(self) -> None:
         """End every process and the small disk."""
         for burner in self._burners:
-            burner.kill()
-            burner.wait()
+            burner.stop(signal.SIGKILL)
         if self.program is not None and self.program.process.poll() is None:
             with suppress(ProcessLookupError):
                 self.program.kill_group()
@@ -108,10 +108,10 @@ class Scene:
         assert self.program is not None, "`start` comes first"
         return self.program
 
-    def _burner(self) -> subprocess.Popen[bytes]:
-        burner = subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
-        self._pin(burner.pid)
-        return burner
+    def _burner(self, base: Path) -> LocalProcess:
+        """Ends with this process, however that ends."""
+        busy = f"import os; os.sched_setaffinity(0, {{{self._core}}})\nwhile True: pass"
+        return LocalProcess([sys.executable, "-c", busy], base / "burner.log")
 
     def _pin(self, pid: int) -> None:
         with suppress(ProcessLookupError):
