@@ -234,6 +234,18 @@ RESTART_STRATEGY: Final = _option(
     ),
     "What happens after a failure. Unset: exponential-delay with checkpoints, none without.",
 )
+HEARTBEAT_INTERVAL: Final = _option(
+    "heartbeat.interval",
+    10_000,
+    duration(1, "10 s"),
+    "Distance between two signs of life that the JobManager and its workers, and workers that exchange records, give each other.",
+)
+HEARTBEAT_TIMEOUT: Final = _option(
+    "heartbeat.timeout",
+    50_000,
+    duration(1, "50 s"),
+    "Whoever has given no sign of life for this long is given up.",
+)
 FAILOVER_STRATEGY: Final = _option(
     "jobmanager.execution.failover-strategy",
     "region",

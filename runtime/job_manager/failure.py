@@ -57,7 +57,9 @@ def failure_of_enumerator(error: Exception, source: str) -> Failure:
 def failure_of_worker(worker: int, reason: str) -> Failure:
     """The failure of whatever ran on a worker that is gone."""
     fix = None
-    if "signal 9" in reason:
+    if "heartbeat" in reason:
+        fix = "it was stopped, or its machine was; code that holds the interpreter's lock for longer needs a longer heartbeat.timeout"
+    elif "signal 9" in reason:
         fix = "if nobody killed it, the system did for lack of memory: fewer workers, smaller state or state.backend.type=rocksdb"
     return Failure(WorkerLostError(f"worker {worker} is gone: {reason}", where=f"worker {worker}", fix=fix))
 

@@ -77,6 +77,10 @@ class ForkServerProcess:
             self._process.kill()
             self._process.wait()
 
+    def terminate(self) -> None:
+        """End the server by force: the kernel then ends its workers. The link closes when it is gone."""
+        self._process.kill()
+
     def abandon(self) -> None:
         """Close the connection and the lifeline: the server and every worker end. Idempotent."""
         self.link.close()

@@ -30,6 +30,7 @@ from ..graph.artifact import encode_job
 from ..graph.execution_graph import ExecutionGraph, build_execution_graph
 from ..graph.job_graph import JobGraph
 from ..graph.regions import pipelined_regions
+from ..heartbeats import HeartbeatSettings
 from .checkpoints import CheckpointedJob
 from .cluster import Cluster, EmbeddedCluster
 from .job_master import JobRun
@@ -197,7 +198,30 @@ def make_cluster(graph: ExecutionGraph, configuration: Configuration, clock: Clo
     from .process_cluster import ProcessCluster  # a small job starts without it
 
     preload = _PRELOAD_OF_BACKEND.get(configuration.get(options.STATE_BACKEND), ())
-    return ProcessCluster(_work_dir_maker(configuration), secret=secret, clock=clock, preload=preload)
+    return ProcessCluster(
+        _work_dir_maker(configuration),
+        secret=secret,
+        clock=clock,
+        preload=preload,
+        heartbeat=heartbeat_settings(configuration),
+    )
+
+
+def heartbeat_settings(configuration: Configuration) -> HeartbeatSettings:
+    """`heartbeat.*`.
+
+    Raises:
+        ConfigurationError: the timeout is not longer than the interval, so that nobody could keep to it.
+    """
+    interval_ms = configuration.get(options.HEARTBEAT_INTERVAL)
+    timeout_ms = configuration.get(options.HEARTBEAT_TIMEOUT)
+    if timeout_ms <= interval_ms:
+        raise ConfigurationError(
+            f"a heartbeat every {interval_ms} ms is always later than the timeout of {timeout_ms} ms",
+            where=f"{options.HEARTBEAT_INTERVAL.key}, {options.HEARTBEAT_TIMEOUT.key}",
+            fix="make the timeout several times as long as the interval",
+        )
+    return HeartbeatSettings(interval_ms, timeout_ms)
 
 
 def _is_embedded(graph: ExecutionGraph, configuration: Configuration) -> bool:

@@ -11,6 +11,7 @@ from typing import Final
 
 from ...core.clock import Clock
 from ...core.workdir import WorkDir
+from ..heartbeats import HeartbeatSettings
 from ..message_link import MessageLink
 from ..messages import FromWorker, Shutdown, ToWorker, WorkerRegistered
 from ..transport import (
@@ -25,6 +26,7 @@ from ..transport import (
 from ..worker.fork_messages import KillSpawned, SpawnWorker, WorkerExited, WorkerSpawned
 from .cluster import ClusterEvent, MessageArrived, WorkerGone
 from .fork_client import ForkServerProcess, describe_exit
+from .heartbeat_server import HeartbeatServer
 
 WorkerLink = MessageLink[ToWorker, FromWorker]
 
@@ -38,6 +40,8 @@ class _Process:
     generation: int
     pid: int | None = None
     link: WorkerLink | None = None
+    given_up: str | None = None  # why, if it was not asked to end
+    dead_by_ms: int | None = None  # when it was killed, the end of patience with the fork server
 
 
 @dataclass(slots=True)
@@ -54,6 +58,7 @@ class _Running:
 
     work_dir: WorkDir
     listener: socket.socket
+    heartbeats: HeartbeatServer
     server: ForkServerProcess | None = None
     visitors: list[_Visitor] = field(default_factory=list)
 
@@ -61,7 +66,7 @@ class _Running:
 class ProcessCluster:
     """Worker processes forked from a fork server, each linked to this process by an authenticated control connection.
 
-    A worker is gone when the fork server says that its process ended (or, if the fork server itself died, when its
+    A worker that sends no heartbeats is killed, stopped or not. A worker is gone when the fork server says that its process ended (or, if the fork server itself died, when its
     connection is closed): never earlier, so that tasks of two attempts cannot overlap.
     """
 
@@ -72,11 +77,13 @@ class ProcessCluster:
         secret: bytes,
         clock: Clock,
         preload: Sequence[str] = (),
+        heartbeat: HeartbeatSettings | None = None,
     ) -> None:
         self._make_work_dir = make_work_dir
         self._secret = secret
         self._clock = clock
         self._preload = preload
+        self._heartbeat = HeartbeatSettings() if heartbeat is None else heartbeat
         self._waker = Waker()
         self._running: _Running | None = None
         self._processes: dict[int, _Process] = {}
@@ -89,8 +96,7 @@ class ProcessCluster:
         """See `Cluster`. The first call starts the fork server."""
         running = self._running
         if running is None:
-            work_dir = self._make_work_dir()
-            running = self._running = _Running(work_dir, listen(local_address(work_dir.path, "control")))
+            running = self._running = self._begin()
         if running.server is None:
             running.server = ForkServerProcess(running.work_dir.path, self._preload)
         address = address_of(running.listener)
@@ -98,7 +104,16 @@ class ProcessCluster:
             self._generation += 1
             self._processes[worker] = _Process(self._generation)
             running.server.link.send(
-                SpawnWorker(worker, self._generation, address, self._secret, str(running.work_dir.path))
+                SpawnWorker(
+                    worker,
+                    self._generation,
+                    address,
+                    self._secret,
+                    str(running.work_dir.path),
+                    running.heartbeats.address,
+                    self._heartbeat.interval_ms,
+                    self._heartbeat.timeout_ms,
+                )
             )
 
     def kill_worker(self, worker: int) -> None:
@@ -106,6 +121,8 @@ class ProcessCluster:
         process = self._processes.get(worker)
         if process is not None and self._running is not None and self._running.server is not None:
             self._running.server.link.send(KillSpawned(worker, process.generation))
+            if process.dead_by_ms is None:
+                process.dead_by_ms = self._clock.monotonic_ms() + self._heartbeat.timeout_ms
 
     def send(self, worker: int, message: ToWorker) -> None:
         """See `Cluster`."""
@@ -122,6 +139,7 @@ class ProcessCluster:
         self._accept(running)
         self._hear_visitors(running)
         self._hear_workers()
+        self._give_up_silent(running)
         self._hear_server(running)
         return len(self._events) > before
 
@@ -140,7 +158,7 @@ class ProcessCluster:
             for link in self._links(running):
                 poll.register(link.fileno(), select.POLLIN | (select.POLLOUT if link.wants_write else 0))
         if not self._events:
-            poll.poll(timeout_ms)
+            poll.poll(self._patience_ms(timeout_ms))
         self._waker.drain()
 
     def wake(self) -> None:
@@ -169,6 +187,7 @@ class ProcessCluster:
             server.stop()
         elif server is not None:
             server.kill()
+        running.heartbeats.close()
         for link in self._links(running):
             link.close()
         self._processes.clear()
@@ -177,6 +196,32 @@ class ProcessCluster:
         self._waker.close()
 
     # ---- inside -------------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> _Running:
+        work_dir = self._make_work_dir()
+        control = listen(local_address(work_dir.path, "control"))
+        beats = listen(local_address(work_dir.path, "heartbeat"))
+        heartbeats = HeartbeatServer(beats, self._secret, self._clock, self._heartbeat, self.wake)
+        return _Running(work_dir, control, heartbeats)
+
+    def _patience_ms(self, timeout_ms: int | None) -> int | None:
+        now_ms = self._clock.monotonic_ms()
+        limits = [p.dead_by_ms - now_ms for p in self._processes.values() if p.dead_by_ms is not None]
+        limits += [] if timeout_ms is None else [timeout_ms]
+        return max(0, min(limits)) if limits else None
+
+    def _give_up_silent(self, running: _Running) -> None:
+        for silent in running.heartbeats.take_silent():
+            process = self._processes.get(silent.process.worker)
+            if process is not None and process.generation == silent.process.generation:
+                process.given_up = f"it sent no heartbeat for {silent.silence_ms} ms"
+                self.kill_worker(silent.process.worker)
+        now_ms = self._clock.monotonic_ms()
+        overdue = [p for p in self._processes.values() if p.dead_by_ms is not None and p.dead_by_ms <= now_ms]
+        if overdue and running.server is not None:
+            for process in overdue:
+                process.dead_by_ms = None
+            running.server.terminate()  # it reaps nobody: it hangs itself
 
     def _links(
         self, running: _Running
@@ -266,4 +311,5 @@ class ProcessCluster:
                 self._events.append(MessageArrived(worker, message))
             process.link.close()
         self._processes.pop(worker, None)
-        self._events.append(WorkerGone(worker, reason))
+        told = reason if process.given_up is None else f"{process.given_up} and was given up ({reason})"
+        self._events.append(WorkerGone(worker, told))

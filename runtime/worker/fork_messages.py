@@ -26,6 +26,9 @@ class SpawnWorker(_Message, frozen=True):
     control_address: str
     secret: bytes
     work_dir: str
+    heartbeat_address: str = ""
+    heartbeat_interval_ms: int = 10_000
+    heartbeat_timeout_ms: int = 50_000
 
 
 class KillSpawned(_Message, frozen=True):

@@ -15,6 +15,7 @@ from ..message_link import MessageLink
 from ..messages import FromWorker, ToWorker
 from ..transport import FramedSocket, Role, address_of, connect, listen, local_address
 from .fork_messages import SpawnWorker
+from .heartbeat import Turn, start_heartbeats
 from .worker import Worker
 
 _CONNECT_TIMEOUT_S: Final = 30.0
@@ -42,18 +43,23 @@ def run_worker(spec: SpawnWorker, *, parent: int, lifeline: int) -> int:
         connect(spec.control_address, _CONNECT_TIMEOUT_S), secret=spec.secret, role=Role.CONNECTOR
     )
     link: MessageLink[FromWorker, ToWorker] = MessageLink(control, ToWorker)
+    clock, turn = SystemClock(), Turn()
+    start_heartbeats(spec, turn, clock)
     worker = Worker(
         spec.worker,
         link,
         local_dir=local_dir,
         secret=spec.secret,
-        clock=SystemClock(),
+        clock=clock,
         address=address_of(listener),
         listener=listener,
     )
     worker.register()
     while not worker.stopped and not link.closed:
-        if not worker.step():
+        turn.began_ms = clock.monotonic_ms()
+        busy = worker.step()
+        turn.began_ms = None
+        if not busy:
             worker.wait(None)
     _flush(link)
     return 0

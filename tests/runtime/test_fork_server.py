@@ -24,10 +24,8 @@ PATIENCE_S = 30.0
 
 
 @contextmanager
-def cluster_in(tmp_path, **options):
-    cluster = ProcessCluster(
-        lambda: create_work_dir(str(tmp_path)), secret=SECRET, clock=SystemClock(), **options
-    )
+def cluster_in(tmp_path, kind=ProcessCluster, **options):
+    cluster = kind(lambda: create_work_dir(str(tmp_path)), secret=SECRET, clock=SystemClock(), **options)
     try:
         yield cluster
     finally:

@@ -1,0 +1,103 @@
+"""Processes that are stopped, and functions that are slow: the output is exact, and only the dead are taken for dead."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from typing import Any
+
+import psutil
+import pytest
+
+from millstream import JobClient, MapFunction, StreamExecutionEnvironment, WatermarkStrategy
+from millstream.connectors.datagen import DataGeneratorSource
+from millstream.connectors.files import Encoder, FileSink
+from millstream.core.clock import SystemClock
+from tests.integration.engine.harness import JOBS, Program, Workshop, gone, wait_until
+from tests.integration.engine.test_recovery import completed
+
+EVENTS = 15_000
+QUICK = {"heartbeat_interval": "100 ms", "heartbeat_timeout": "1500 ms"}
+
+
+@pytest.mark.parametrize("backend", [pytest.param("hashmap", marks=pytest.mark.slow), "rocksdb"])
+def test_a_worker_that_is_stopped_for_longer_than_the_timeout_costs_nothing(workshop: Workshop, backend: str):
+    client = workshop.start(2, EVENTS, state_backend_type=backend, **QUICK)
+    wait_until(lambda: completed(client) >= 2, "two checkpoints")
+    stopped = client.worker_pids()[1]
+    os.kill(stopped, signal.SIGSTOP)  # with its state directory open, and RocksDB's lock in it
+    wait_until(lambda: client.statistics().restarts >= 1, "the restart")
+    failure = client.statistics().last_failure
+    assert failure is not None
+    assert "no heartbeat" in failure
+    client.wait(60)
+    assert not psutil.pid_exists(stopped)
+    workshop.check_output(EVENTS)
+    workshop.check_nothing_is_left()
+
+
+@pytest.mark.slow
+def test_a_stop_that_is_shorter_than_the_timeout_is_waited_for(workshop: Workshop):
+    client = workshop.start(2, EVENTS, heartbeat_interval="100 ms", heartbeat_timeout="30 s")
+    wait_until(lambda: completed(client) >= 2, "two checkpoints")
+    stopped = client.worker_pids()[1]
+    os.kill(stopped, signal.SIGSTOP)
+    read = records_when_it_stands_still(client)
+    os.kill(stopped, signal.SIGCONT)
+    assert client.wait(60).statistics.restarts == 0
+    assert read < EVENTS
+    workshop.check_output(EVENTS)
+
+
+def records_when_it_stands_still(client: JobClient) -> int:
+    """Records read by the source when no checkpoint completes any more, as the stopped worker takes part in none."""
+    wait_until(
+        lambda: (found := client.statistics().checkpoints) and found.pending, "a checkpoint that waits"
+    )
+    return client.statistics().vertices[0].records_out
+
+
+class Slow(MapFunction):
+    """Takes longer for one record than a heartbeat may."""
+
+    def __init__(self, busy: bool) -> None:
+        self.busy = busy
+
+    def map(self, value: int) -> int:
+        if value == 500:
+            clock = SystemClock()
+            until_ms = clock.monotonic_ms() + 4_000
+            while self.busy and clock.monotonic_ms() < until_ms:
+                pass
+            signal.sigtimedwait([], max(0, until_ms - clock.monotonic_ms()) / 1000)
+        return value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("busy", [True, False], ids=["computing", "waiting"])
+def test_a_function_slower_than_the_timeout_is_not_taken_for_a_dead_process(workshop: Workshop, busy: bool):
+    env = StreamExecutionEnvironment.get_execution_environment(workshop.configuration(**QUICK))
+    numbers: Any = env.set_parallelism(2).from_source(
+        DataGeneratorSource(int, 1_000), WatermarkStrategy.no_watermarks(), "numbers"
+    )
+    slow = numbers.map(Slow(busy)).key_by(lambda n: n % 10).map(str)
+    sink = FileSink.for_row_format(str(workshop.out), Encoder.simple_string_encoder()).build()
+    slow.sink_to(sink)
+    assert env.execute("slow").statistics.restarts == 0
+    assert workshop.committed() == Counter(str(n) for n in range(1_000))
+
+
+@pytest.mark.slow
+def test_workers_end_when_their_job_manager_is_stopped_and_it_goes_on_when_it_wakes_up(workshop: Workshop):
+    settings = [f"-D{key}={value}" for key, value in workshop.settings(**QUICK).items()]
+    arguments = (*settings, "-p", "2", "--", str(workshop.out), str(EVENTS), "8000")
+    program = Program(workshop, JOBS / "windows.py", *arguments)
+    wait_until(lambda: len(workshop.complete()) >= 2, "two checkpoints")
+    workers = [process for process in program.descendants() if process.children() == []]
+    os.kill(program.pid, signal.SIGSTOP)
+    wait_until(lambda: gone(workers), "the end of the workers")
+    os.kill(program.pid, signal.SIGCONT)
+    assert program.end() == 0, program.text()
+    assert "nothing was heard of the JobManager" in program.text()
+    workshop.check_output(EVENTS)
