@@ -311,7 +311,8 @@ class CheckpointCoordinator:
             self._final_done = self._final_done or report.final
             # The only place a completion leaves from (C1). An older one that finished late is covered by the newer.
             if self.latest_completed_id == checkpoint_id:
-                actions.append(Send(NotifyCheckpointComplete(checkpoint_id), self._job.subtasks))
+                oldest = self._store.checkpoints[0].checkpoint_id
+                actions.append(Send(NotifyCheckpointComplete(checkpoint_id, oldest), self._job.subtasks))
         actions.append(report)
         if subsumed.checkpoint_ids:
             actions.append(DiscardCheckpoints(subsumed.checkpoint_ids))

@@ -20,7 +20,13 @@ class TriggerCheckpoint(_Message, frozen=True):
 
 
 class NotifyCheckpointComplete(_Message, frozen=True):
-    """To all subtasks: the checkpoint is durable, commit what it covers. May be lost; a later one covers earlier ones."""
+    """To all subtasks: the checkpoint is durable, commit what it covers. May be lost; a later one covers earlier ones.
+
+    Attributes:
+        oldest_retained: no checkpoint before this one will be restored any more; 0 where that is not known.
+    """
+
+    oldest_retained: int = 0
 
 
 class NotifyCheckpointAborted(_Message, frozen=True):

@@ -189,6 +189,7 @@ if TYPE_CHECKING:
     from .state.ttl_config import StateTtlConfig as StateTtlConfig
     from .state_backends import EmbeddedRocksDBStateBackend as EmbeddedRocksDBStateBackend
     from .state_backends import HashMapStateBackend as HashMapStateBackend
+    from .state_backends import PostgreSQLStateBackend as PostgreSQLStateBackend
     from .state_backends import StateBackend as StateBackend
     from .windowed_stream import WindowedStream as WindowedStream
 
@@ -316,6 +317,7 @@ __all__ = [
     "OutputTag",
     "PartitionWindowedStream",
     "Partitioner",
+    "PostgreSQLStateBackend",
     "ProcessAllWindowFunction",
     "ProcessFunction",
     "ProcessJoinFunction",
@@ -458,7 +460,7 @@ _MODULES: Final = {
     ),
     "state.keyed": "AggregatingState KeyedStateStore ListState MapState ReducingState ValueState",
     "state.ttl_config": "StateTtlConfig",
-    "state_backends": "EmbeddedRocksDBStateBackend HashMapStateBackend StateBackend",
+    "state_backends": "EmbeddedRocksDBStateBackend HashMapStateBackend PostgreSQLStateBackend StateBackend",
     "windowed_stream": "WindowedStream",
 }
 _MODULE_OF: Final = {name: module for module, names in _MODULES.items() for name in names.split()}

@@ -179,9 +179,11 @@ class StreamExecutionEnvironment:
         return self._set(options.RUNTIME_MODE, execution_mode.value)
 
     def set_state_backend(self, state_backend: StateBackend) -> Self:
-        """Where keyed state lives: `HashMapStateBackend()` or `EmbeddedRocksDBStateBackend()`."""
+        """Where keyed state lives: `HashMapStateBackend()`, `EmbeddedRocksDBStateBackend()` or a database."""
         fix = "give HashMapStateBackend() or EmbeddedRocksDBStateBackend()"
         check_instance("state backend", state_backend, StateBackend, fix=fix)
+        for key, value in state_backend.configuration().items():
+            self._set(options.OPTIONS[key], value)
         return self._set(options.STATE_BACKEND, state_backend.name)
 
     def set_buffer_timeout(self, timeout_millis: TimeLike) -> Self:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
+
+from .core.configuration import options
 
 
 class StateBackend:
-    """Where keyed state lives. Checkpoints always go to the checkpoint directory.
+    """Where keyed state lives.
 
     Attributes:
         name: value of the key `state.backend.type`.
     """
 
     name: ClassVar[str]
+
+    def configuration(self) -> Mapping[str, str]:
+        """The keys that the backend is configured by, beside `state.backend.type`."""
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +43,23 @@ class EmbeddedRocksDBStateBackend(StateBackend):
     """
 
     name: ClassVar[str] = "rocksdb"
+
+
+@dataclass(frozen=True, slots=True)
+class PostgreSQLStateBackend(StateBackend):
+    """State in PostgreSQL behind a cache, as versioned rows: a checkpoint is a version, and no file of state.
+
+    Attributes:
+        url: `postgresql://USER@HOST:PORT/DATABASE`, without the password where the workers have PGPASSWORD or ~/.pgpass.
+        schema: that the tables are in; made if it is missing.
+
+    >>> PostgreSQLStateBackend("postgresql://flow:secret@db/state")
+    PostgreSQLStateBackend(schema='millstream')
+    """
+
+    name: ClassVar[str] = "postgresql"
+    url: str = field(repr=False)
+    schema: str = "millstream"
+
+    def configuration(self) -> Mapping[str, str]:
+        return {options.POSTGRESQL_URL.key: self.url, options.POSTGRESQL_SCHEMA.key: self.schema}

@@ -168,6 +168,11 @@ class Operator:
         if self.backend is not None:
             self.backend.notify_checkpoint_complete(checkpoint_id)
 
+    def notify_checkpoint_subsumed(self, oldest_retained: int) -> None:
+        """No checkpoint before `oldest_retained` will be restored any more. May be lost, late or repeated."""
+        if self.backend is not None:
+            self.backend.notify_checkpoint_subsumed(oldest_retained)
+
     def notify_checkpoint_aborted(self, checkpoint_id: int) -> None:
         """The checkpoint will not complete. May be lost."""
 

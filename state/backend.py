@@ -175,6 +175,9 @@ class KeyedStateBackend(Protocol):
     def notify_checkpoint_complete(self, checkpoint_id: int) -> None:
         """Files of this checkpoint may be referred to by later ones."""
 
+    def notify_checkpoint_subsumed(self, oldest_retained: int) -> None:
+        """Nothing will restore a checkpoint before `oldest_retained` any more. May be lost, late or repeated."""
+
     def clear(self) -> None:
         """Delete every entry of every table; maps have to be fetched again."""
 
@@ -206,6 +209,34 @@ class BackendStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class StateOwner:
+    """Whose state it is, for a store that outlives the process.
+
+    Attributes:
+        job_id: of the job, the same through its restarts.
+        operator_id: of the operator in it.
+        attempt: higher than that of every earlier owner of the same state; whoever has a lower one is a zombie.
+    """
+
+    job_id: str = ""
+    operator_id: str = ""
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StateStore:
+    """A database that keyed state lives in.
+
+    Attributes:
+        url: with its password, if any: never shown.
+        area: the schema (PostgreSQL) or what keys begin with (Redis).
+    """
+
+    url: str = field(repr=False)
+    area: str
+
+
+@dataclass(frozen=True, slots=True)
 class BackendContext:
     """What a backend is opened with.
 
@@ -218,6 +249,8 @@ class BackendContext:
         reader: for reading the files of `restored`.
         cache_entries: bound on deserialised entries in memory (RocksDB's write-back cache).
         clock: by which entries expire.
+        owner: whose state it is.
+        store: where it lives outside this process; None for backends that need none.
     """
 
     operator: str
@@ -228,6 +261,8 @@ class BackendContext:
     reader: CheckpointReader
     cache_entries: int
     clock: Clock = field(default_factory=SystemClock)
+    owner: StateOwner = StateOwner()
+    store: StateStore | None = None
 
 
 BackendFactory = Callable[[BackendContext], KeyedStateBackend]

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from .entry_keys import PREFIX_BYTES, namespace_slice
 
 if TYPE_CHECKING:
     from .cached_table import CachedStateMap, CachedTable
-
-_CHUNK: Final = 128
-"""Entries read at once: no iterator of the store (which would keep old files of RocksDB alive) is left open between two steps."""
 
 
 def walk(table: CachedTable) -> Iterator[tuple[Any, Any, Any]]:
@@ -27,14 +23,12 @@ def walk(table: CachedTable) -> Iterator[tuple[Any, Any, Any]]:
 
 
 def _walk_stored(table: CachedTable, prefix: bytes) -> Iterator[tuple[Any, Any, Any]]:
-    layout, start = table.layout, prefix
-    while chunk := list(islice(table.store.scan(prefix, start), _CHUNK)):
-        for db_key, raw in chunk:
-            part = namespace_slice(db_key)
-            namespace, key = layout.namespace_of(part), layout.decode(db_key[PREFIX_BYTES + len(part) :])
-            # Also what is newer in memory: it may not have been there when the pass began.
-            yield namespace, key, table.loads_value(raw)
-        start = chunk[-1][0] + b"\0"
+    layout = table.layout
+    for db_key, raw in table.store.walk(prefix):
+        part = namespace_slice(db_key)
+        namespace, key = layout.namespace_of(part), layout.decode(db_key[PREFIX_BYTES + len(part) :])
+        # Also what is newer in memory: it may not have been there when the pass began.
+        yield namespace, key, table.loads_value(raw)
 
 
 def _held(found: CachedStateMap[Any, Any], key: Any) -> Any:

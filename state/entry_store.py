@@ -33,8 +33,11 @@ class EntryStore(Protocol):
     def get(self, key: bytes) -> bytes | None:
         """The value stored under a key."""
 
-    def scan(self, prefix: bytes, start: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-        """All entries whose key begins with `prefix`, in order; those from the key `start` on."""
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """All entries of a namespace of a table in a key group, whose prefix that is; nothing is written meanwhile."""
+
+    def walk(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Entries of a table in a key group while anything may be written and frozen: as `StateTable.walk`."""
 
     def namespace_parts(self, prefix: bytes) -> Iterator[bytes]:
         """The namespace parts of a table in a key group, each once."""

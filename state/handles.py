@@ -54,20 +54,40 @@ class TableInfo(msgspec.Struct, frozen=True):
     ttl_ms: int = 0
 
 
+class ExternalVersion(msgspec.Struct, frozen=True):
+    """Keyed state that stays in a database: whose, and as of when.
+
+    Attributes:
+        job_id, operator_id: under which it stands there.
+        checkpoint_id: of the checkpoint, and so of the version.
+        attempt: that took the checkpoint.
+        base: the checkpoint whose state the database held, or a later one; the handle's files bring it to this one. Stores
+            that keep versions have no use for it.
+    """
+
+    job_id: str
+    operator_id: str
+    checkpoint_id: int
+    attempt: int
+    base: int = 0
+
+
 class KeyedStateHandle(msgspec.Struct, frozen=True):
     """The keyed state of one operator of one subtask at one checkpoint.
 
     Attributes:
-        format: which backend's layout the files have (`heap-1`, `rocksdb-1`).
+        format: which backend's layout the files have (`heap-1`, `rocksdb-1`, `postgresql-1`, `redis-1`).
         key_groups: first and last key group in it, both inclusive.
         tables: what was in it.
         files: local name to file; the format says what each is.
+        external: where the state is, if it is in no file.
     """
 
     format: str
     key_groups: tuple[int, int]
     tables: tuple[TableInfo, ...]
     files: dict[str, FileRef]
+    external: ExternalVersion | None = None
 
 
 class EdgeName(msgspec.Struct, frozen=True):

@@ -70,6 +70,9 @@ class HeapBackend:
     def notify_checkpoint_complete(self, checkpoint_id: int) -> None:
         """Nothing to do: heap snapshots never refer to earlier ones."""
 
+    def notify_checkpoint_subsumed(self, oldest_retained: int) -> None:
+        """Files are the job manager's to delete."""
+
     def clear(self) -> None:
         for table in self._tables.values():
             for namespace in list(table.namespaces()):

@@ -114,8 +114,15 @@ def lay_out(handle: KeyedStateHandle, reader: CheckpointReader, folder: Path) ->
     """Bring the files of a handle into `folder`, which is made, and open them.
 
     Raises:
-        CheckpointError: CORRUPT, a file is missing or altered; INCOMPATIBLE, this release does not know the format.
+        CheckpointError: CORRUPT, a file is missing or altered; INCOMPATIBLE, this release does not know the format, or the state is
+            in no file.
     """
+    if handle.external is not None:
+        raise CheckpointError(
+            CheckpointFailureReason.INCOMPATIBLE,
+            f"the keyed state is in a database ('{handle.format}'), not in the checkpoint's files",
+            fix="take a savepoint in the canonical format, and read that; or ask the database",
+        )
     if not handle.files:
         folder.mkdir(parents=True)
         return _NoFiles()

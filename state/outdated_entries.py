@@ -54,12 +54,11 @@ def _move(
     values: EvolvedValues,
     dumps_values: Callable[[list[Any]], list[bytes]],
 ) -> None:
-    start = source
-    while chunk := list(islice(store.scan(source, start), BATCH_ENTRIES)):
+    walk = store.walk(source)
+    while chunk := list(islice(walk, BATCH_ENTRIES)):
         batch = store.new_batch()
         evolved = dumps_values([values.loads(raw) for _, raw in chunk])
         for (key, _), raw in zip(chunk, evolved, strict=True):
             batch.put(target + key[PREFIX_BYTES:], raw)
             batch.delete(key)
         store.write(batch)
-        start = chunk[-1][0] + b"\0"

@@ -53,6 +53,9 @@ class RocksDBBackend:
     def notify_checkpoint_complete(self, checkpoint_id: int) -> None:
         self._uploaded.completed(checkpoint_id)
 
+    def notify_checkpoint_subsumed(self, oldest_retained: int) -> None:
+        """Files are the job manager's to delete."""
+
     def clear(self) -> None:
         self._tables.clear()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,8 @@ _BLOCK_CACHE_BYTES: Final = 32 << 20
 _WRITE_BUFFER_BYTES: Final = 16 << 20
 _BLOOM_BITS_PER_KEY: Final = 10
 _BACKGROUND_JOBS: Final = 2
+_WALK_ENTRIES: Final = 128
+"""Entries read at once by a walk: no iterator of RocksDB, which would keep old files alive, is left open between two steps."""
 
 
 class RocksStore:
@@ -65,6 +68,12 @@ class RocksStore:
             if not key.startswith(prefix):
                 return
             yield key, value
+
+    def walk(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        start = prefix
+        while chunk := list(islice(self.scan(prefix, start), _WALK_ENTRIES)):
+            yield from chunk
+            start = chunk[-1][0] + b"\0"
 
     def namespace_parts(self, prefix: bytes) -> Iterator[bytes]:
         """The namespace parts of a table in a key group, each once: a seek for each, whatever the number of entries."""

@@ -204,14 +204,33 @@ SAVEPOINT_IGNORE_UNCLAIMED_STATE: Final = _option(
 STATE_BACKEND: Final = _option(
     "state.backend.type",
     "hashmap",
-    choice("hashmap", "rocksdb"),
-    "Where keyed state lives: in memory, or on local disk with incremental checkpoints.",
+    choice("hashmap", "rocksdb", "postgresql"),
+    "Where keyed state lives: in memory, on local disk with incremental checkpoints, or in a database.",
 )
 ROCKSDB_CACHE_ENTRIES: Final = _option(
     "state.backend.rocksdb.cache.entries",
     200_000,
     integer(1, example="200000"),
     "Deserialised entries of each operator's state that a worker keeps in memory.",
+)
+
+POSTGRESQL_URL: Final = _option(
+    "state.backend.postgresql.url",
+    None,
+    _maybe(text("a URL", "postgresql://USER@HOST:5432/DATABASE")),
+    "The database of the backend `postgresql`. The password may also come from PGPASSWORD or ~/.pgpass of the workers.",
+)
+POSTGRESQL_SCHEMA: Final = _option(
+    "state.backend.postgresql.schema",
+    "millstream",
+    text("a name", "millstream"),
+    "The schema that the backend `postgresql` keeps its tables in; made if it is missing.",
+)
+EXTERNAL_CACHE_ENTRIES: Final = _option(
+    "state.backend.external.cache.entries",
+    200_000,
+    integer(1, example="200000"),
+    "Deserialised entries of each operator's state that a worker keeps in memory, where the state lives in a database.",
 )
 
 RESTART_STRATEGY: Final = _option(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _READY_ATTEMPTS: Final = 600
 _BETWEEN_ATTEMPTS_S: Final = 0.1
+_STARTS: Final = 20
 
 
 class Server(Protocol):
@@ -82,14 +83,20 @@ class LocalServer(ABC):
         if self._folder is None:
             self._folder = ServiceFolder(self.name)
             self.prepare(self._folder.path)
-        process = self._process = LocalProcess(
-            self.command(self._folder.path), self._folder.path / "output.log"
-        )
+        starts = 0
+        process = self._process
         for _ in range(_READY_ATTEMPTS):
+            if process is None or not process.is_alive():
+                process = self._process = LocalProcess(
+                    self.command(self._folder.path), self._folder.path / "output.log"
+                )
+                starts += 1
             if self.answers():
                 return
-            if process.ended_within(_BETWEEN_ATTEMPTS_S):
+            # After a kill -9, processes that the server had started may hold its folder for a moment.
+            if process.ended_within(_BETWEEN_ATTEMPTS_S) and starts == _STARTS:
                 raise ServiceUnavailable(f"{self.name} did not start: {process.last_output()}")
+        assert process is not None, "there was at least one attempt"
         raise ServiceUnavailable(f"{self.name} does not answer: {process.last_output()}")
 
     def stop(self) -> None:

@@ -24,7 +24,9 @@ from ..checkpoint.storage import CheckpointStorage
 from ..checkpoint.two_phase_commit import COMMITTABLES_STATE
 from ..core.batch import MAX_TIMESTAMP, CheckpointBarrier, RecordBatch, Watermark, WatermarkStatus
 from ..core.clock import ManualClock
+from ..core.configuration import Configuration, options
 from ..core.errors import JobDefinitionError
+from ..core.ids import new_job_id
 from ..core.types import KeyEncoder, TypeInformation, copy_value
 from ..operators.accumulator_registry import AccumulatorRegistry, accumulator_results
 from ..operators.base import (
@@ -45,10 +47,11 @@ from ..operators.operator_state import OperatorStateStore
 from ..operators.shared_functions import SharedFunctions, shared_functions
 from ..runtime.graph.fusion import FusedOperators
 from ..runtime.worker.processing_time import ProcessingTimeService
-from ..state.backend import BackendContext, KeyedStateBackend, StateTable, TableDescriptor
+from ..state.backend import BackendContext, KeyedStateBackend, StateOwner, StateTable, TableDescriptor
 from ..state.backends import BackendType, create_backend
 from ..state.handles import ACCUMULATORS_STATE, OperatorSnapshot
 from ..state.key_groups import key_group_of, key_group_range, subtask_of_key_group
+from ..state.stores import store_of
 
 W: TypeAlias = Watermark
 """A watermark in `OperatorHarness.output`: `W(10)`."""
@@ -95,14 +98,15 @@ class OperatorHarness:
 
     Args:
         spec: the operator. As in a job, each subtask and attempt gets a copy of the user's objects in it.
-        backend: `hashmap` or `rocksdb`.
+        backend: `hashmap`, `rocksdb` or `postgresql`.
         parallelism: number of subtasks; records of a keyed operator go to the one that owns their key group.
         max_parallelism: number of key groups.
-        cache_entries: bound of the RocksDB backend's write-back cache.
+        cache_entries: bound of the write-back cache of backends that have one.
         directory: an empty folder to work in; a temporary one by default.
         checkpointing: whether the job takes checkpoints.
         job_parameters: the job's global parameters.
         collecting_bytes: memory for records that the operator collects.
+        configuration: keys of the backend, such as `state.backend.postgresql.url`.
 
     Raises:
         JobDefinitionError: the parallelism is not between 1 and the maximum.
@@ -127,6 +131,7 @@ class OperatorHarness:
         checkpointing: bool = True,
         job_parameters: Mapping[str, str] | None = None,
         collecting_bytes: int = 128 << 20,
+        configuration: Mapping[str, str] | None = None,
         _restored: Sequence[OperatorSnapshot] = (),
         _before: OperatorHarness | None = None,
     ) -> None:
@@ -144,6 +149,8 @@ class OperatorHarness:
         self._checkpointing = checkpointing
         self._job_parameters = dict(job_parameters or {})
         self._collecting_bytes = collecting_bytes
+        self._configuration = dict(configuration or {})
+        self._job_id: str = new_job_id() if _before is None else _before._job_id
         self._restored_id = None if _before is None else self.checkpoint_id
         self._folder: _Folder = _Folder(directory) if _before is None else _before._folder
         self._attempt: int = 1 if _before is None else _before._attempt + 1
@@ -314,6 +321,7 @@ class OperatorHarness:
         """Tell the operators that the checkpoint is durable, and run the commits that follow."""
         for operator in self.operators:
             operator.notify_checkpoint_complete(checkpoint_id)
+            operator.notify_checkpoint_subsumed(checkpoint_id)
         self.run_background()
 
     def run_background(self) -> None:
@@ -361,6 +369,7 @@ class OperatorHarness:
             checkpointing=self._checkpointing,
             job_parameters=self._job_parameters,
             collecting_bytes=self._collecting_bytes,
+            configuration=self._configuration,
             _restored=snapshots,
             _before=self,
         )
@@ -472,6 +481,8 @@ class OperatorHarness:
             reader=self._storage.reader(),
             cache_entries=self._cache_entries,
             clock=self.clock,
+            owner=StateOwner(self._job_id, self.spec.kind, self._attempt),
+            store=store_of(Configuration({**self._configuration, options.STATE_BACKEND.key: self._backend})),
         )
         backend = create_backend(self._backend, context)
         make_table = backend.table

@@ -26,6 +26,7 @@ from ...core.configuration import Configuration, options
 from ...core.errors import CheckpointError, ConfigurationError, JobDefinitionError
 from ...core.ids import JobId, new_job_id
 from ...core.workdir import WorkDir, create_work_dir
+from ...state.stores import store_of
 from ..graph.artifact import encode_job
 from ..graph.execution_graph import ExecutionGraph, build_execution_graph
 from ..graph.job_graph import JobGraph
@@ -42,7 +43,10 @@ from .scheduling import JobStatus, Region, SchedulerConfig
 DEFAULT_CHECKPOINT_DIR: Final = ".millstream/checkpoints"
 """Under the working directory: where checkpoints go when they are on and no directory is set."""
 
-_PRELOAD_OF_BACKEND: Final = {"rocksdb": ("rocksdict", "millstream.state.rocksdb")}
+_PRELOAD_OF_BACKEND: Final = {
+    "rocksdb": ("rocksdict", "millstream.state.rocksdb"),
+    "postgresql": ("psycopg", "millstream.state.postgresql"),
+}
 _DELETED_AFTER: Final[dict[str, frozenset[JobStatus]]] = {
     "RETAIN_ON_CANCELLATION": frozenset(),
     "DELETE_ON_CANCELLATION": frozenset({JobStatus.CANCELED}),
@@ -76,6 +80,7 @@ def prepare_run(
     """
     check_unaligned(configuration)
     graph = build_execution_graph(job)
+    store_of(configuration)  # raises where the backend has no database
     regions = failover_regions(job, configuration)
     name = job.settings.name
     artifact = encode_job(job, in_process=_is_embedded(graph, configuration))

@@ -30,7 +30,7 @@ from ...operators.metrics import MetricGroup
 from ...operators.operator_state import OperatorStateStore
 from ...operators.shared_functions import SharedFunctions, shared_functions
 from ...operators.window import WindowSpec
-from ...state.backend import BackendContext, CheckpointStreams, KeyedStateBackend
+from ...state.backend import BackendContext, CheckpointStreams, KeyedStateBackend, StateOwner
 from ...state.backends import create_backend
 from ...state.handles import ACCUMULATORS_STATE, ChannelStateHandle, FileRef, OperatorSnapshot
 from ...state.key_groups import key_group_range
@@ -436,6 +436,8 @@ class Attempt:
             reader=_NoReader() if self.storage is None else self.storage.reader(),
             cache_entries=self.settings.cache_entries,
             clock=self._services.clock,
+            owner=StateOwner(self._deploy.job_id, description.operator_id, self._deploy.attempt),
+            store=self.settings.store,
         )
         return create_backend(self.settings.backend, context)
 

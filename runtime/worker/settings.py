@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...core.configuration import Configuration, options
+from ...state.backend import StateStore
 from ...state.backends import BackendType
+from ...state.stores import cache_entries_of, store_of
 from ..graph.stream_graph import NO_BUFFER_TIMEOUT
 
 
@@ -30,6 +32,7 @@ class WorkerSettings:
     checkpointing: bool
     backend: BackendType
     cache_entries: int
+    store: StateStore | None
     job_parameters: Mapping[str, str]
     batch_mode: bool
     blocking_exchanges: bool
@@ -54,7 +57,8 @@ class WorkerSettings:
             exactly_once=get(options.CHECKPOINTING_MODE) == "EXACTLY_ONCE",
             checkpointing=get(options.CHECKPOINTING_INTERVAL) is not None,
             backend=get(options.STATE_BACKEND),
-            cache_entries=get(options.ROCKSDB_CACHE_ENTRIES),
+            cache_entries=cache_entries_of(configuration),
+            store=store_of(configuration),
             job_parameters=get(options.GLOBAL_JOB_PARAMETERS),
             batch_mode=batch_mode,
             blocking_exchanges=get(options.BATCH_SHUFFLE_MODE) == "ALL_EXCHANGES_BLOCKING",

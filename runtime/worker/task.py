@@ -280,6 +280,7 @@ class Task(ABC):
         for operator in self.chain.operators:
             if isinstance(notification, NotifyCheckpointComplete):
                 operator.notify_checkpoint_complete(checkpoint_id)
+                operator.notify_checkpoint_subsumed(notification.oldest_retained)
             else:
                 operator.notify_checkpoint_aborted(checkpoint_id)
 

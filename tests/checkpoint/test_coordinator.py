@@ -106,7 +106,7 @@ def test_a_checkpoint_goes_through_enumerators_tasks_and_metadata():
     assert write.data.enumerators == {"op": b"state"}
     d.now_ms += 7
     notify, completed = d.tell(MetadataDurable(1))
-    assert notify == Send(NotifyCheckpointComplete(1), SUBTASKS)
+    assert notify == Send(NotifyCheckpointComplete(1, oldest_retained=1), SUBTASKS)
     assert completed == CheckpointCompleted(1, (), False, 7, 5 + len(b"split") + len(b"state"))
     assert d.machine.latest_completed_id == 1
 
@@ -404,7 +404,7 @@ def test_with_two_in_flight_the_older_one_may_finish_last():
     for number in (2, 1):
         for subtask in SUBTASKS:
             d.ack(number, subtask)
-    assert d.tell(MetadataDurable(2))[0] == Send(NotifyCheckpointComplete(2), SUBTASKS)
+    assert d.tell(MetadataDurable(2))[0] == Send(NotifyCheckpointComplete(2, oldest_retained=2), SUBTASKS)
     actions = d.tell(MetadataDurable(1))
     assert kinds(actions) == [CheckpointCompleted, DiscardCheckpoints]
     assert actions[1] == DiscardCheckpoints((1,))

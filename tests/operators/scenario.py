@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ class World:
     cache_entries: int = 100_000
     parallelisms: tuple[int, ...] = (1,)
     """Of the first run, then after each pause in turn; one alone: pauses do nothing."""
+    configuration: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __str__(self) -> str:
         cache = "-tiny-cache" if self.cache_entries < 100 else ""
@@ -47,6 +49,7 @@ class Scenario:
             parallelism=world.parallelisms[0],
             cache_entries=world.cache_entries,
             directory=directory,
+            configuration=world.configuration,
         )
 
     def pause(self) -> None:

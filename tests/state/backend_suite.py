@@ -29,12 +29,19 @@ from hypothesis.stateful import (
 from millstream.core.errors import CheckpointError, RecordSerializationError, StateError
 from millstream.core.types import GENERIC, KeyEncoder, Types
 from millstream.core.types.offline import OfflineClasses
-from millstream.state.backend import BackendContext, KeyedStateBackend, TableDescriptor
+from millstream.state.backend import (
+    BackendContext,
+    KeyedStateBackend,
+    StateOwner,
+    StateStore,
+    TableDescriptor,
+)
 from millstream.state.backends import BackendType, create_backend
 from millstream.state.handles import KeyedStateHandle
 from millstream.state.key_groups import key_group_of, key_group_range, subtask_of_key_group
 from millstream.state.offline import OfflineTable, TableSize, lay_out
 from millstream.state.type_names import TypeReader
+from tests.services.availability import unique_name
 from tests.state.local_checkpoints import LocalCheckpoints
 
 MAX_PARALLELISM = 8
@@ -60,17 +67,20 @@ def context_in(
     reader: Any = None,
     key_groups: tuple[int, int] = (0, MAX_PARALLELISM - 1),
     cache_entries: int = 100_000,
+    **more: Any,
 ) -> BackendContext:
     folder.mkdir(parents=True)
-    return BackendContext("sum", MAX_PARALLELISM, key_groups, folder, restored, reader, cache_entries)
+    return BackendContext("sum", MAX_PARALLELISM, key_groups, folder, restored, reader, cache_entries, **more)
 
 
 class World:
     """The subtasks of an operator, the coordinator as far as needed, and the model to compare with."""
 
-    def __init__(self, kind: BackendType, cache_entries: int) -> None:
+    def __init__(self, kind: BackendType, cache_entries: int, store: StateStore | None = None) -> None:
         self.kind = kind
         self.cache_entries = cache_entries
+        self.store = store
+        self.job_id = unique_name("job")
         self.folder = Path(tempfile.mkdtemp(prefix="millstream-test-state-"))
         self.checkpoints = LocalCheckpoints(self.folder / "checkpoints")
         self.threads = ThreadPoolExecutor(max_workers=3)
@@ -92,8 +102,11 @@ class World:
         self.model = copy.deepcopy(model)
         self.backends = self.restored(handles, parallelism)
 
-    def restored(self, handles: list[KeyedStateHandle], parallelism: int) -> list[KeyedStateBackend]:
+    def restored(
+        self, handles: list[KeyedStateHandle], parallelism: int, job_id: str | None = None
+    ) -> list[KeyedStateBackend]:
         self.attempts += 1
+        owner = StateOwner(job_id or self.job_id, "sum", self.attempts)
         backends = []
         for subtask in range(parallelism):
             first, last = key_group_range(subtask, MAX_PARALLELISM, parallelism)
@@ -103,6 +116,8 @@ class World:
                 reader=self.checkpoints,
                 key_groups=(first, last),
                 cache_entries=self.cache_entries,
+                owner=owner,
+                store=self.store,
             )
             backends.append(create_backend(self.kind, context))
         return backends
@@ -143,16 +158,18 @@ class World:
     def notify(self, checkpoint_id: int) -> None:
         for backend in self.backends:
             backend.notify_checkpoint_complete(checkpoint_id)
+            backend.notify_checkpoint_subsumed(checkpoint_id)
 
     def check_restore(self, parallelism: int) -> None:
-        """What the last completed checkpoint restores is what was there at its barrier."""
+        """What the last completed checkpoint restores, in another job, is what was there at its barrier."""
         assert self.completed is not None
-        backends = self.restored(self.completed[0], parallelism)
+        backends = self.restored(self.completed[0], parallelism, unique_name("job"))
         for name in TABLES:
             assert contents(backends, name) == not_empty(self.completed[1][name])
-        assert self.read_offline() == {
-            name: not_empty(table) for name, table in self.completed[1].items() if not_empty(table)
-        }
+        if self.store is None:  # state in a database is read by asking it
+            assert self.read_offline() == {
+                name: not_empty(table) for name, table in self.completed[1].items() if not_empty(table)
+            }
         for backend in backends:
             backend.close()
 
@@ -332,11 +349,13 @@ def change_in_place(name: str, value: Any, number: int) -> None:
         changed.append(number)
 
 
-def machine_of(kind: BackendType, cache_entries: int) -> type[RuleBasedStateMachine]:
+def machine_of(
+    kind: BackendType, cache_entries: int, store: StateStore | None = None
+) -> type[RuleBasedStateMachine]:
     class Machine(RuleBasedStateMachine):
         @initialize(parallelism=st.integers(1, 3))
         def start(self, parallelism: int) -> None:
-            self.world = World(kind, cache_entries)
+            self.world = World(kind, cache_entries, store)
             self.world.open(parallelism)
 
         @rule(burst=bursts)
@@ -399,13 +418,19 @@ class StateBackendSuite:
 
     kind: ClassVar[BackendType]
     cache_entries: ClassVar[int] = 3
+    examples: ClassVar[int] = 25
+    store: StateStore | None = None  # of backends on a database; a fixture sets it
 
     @pytest.fixture
     def checkpoints(self, tmp_path: Path) -> LocalCheckpoints:
         return LocalCheckpoints(tmp_path / "checkpoints")
 
     def open(self, folder: Path, *, kind: BackendType | None = None, **context: Any) -> KeyedStateBackend:
-        return create_backend(kind or self.kind, context_in(folder, **context))
+        """Of a job of its own, unless told otherwise."""
+        owner = StateOwner(unique_name("job"), "sum")
+        return create_backend(
+            kind or self.kind, context_in(folder, **{"owner": owner, "store": self.store, **context})
+        )
 
     def written(
         self, backend: KeyedStateBackend, checkpoint_id: int, checkpoints: LocalCheckpoints
@@ -415,16 +440,22 @@ class StateBackendSuite:
         pending.release()
         return handle
 
+    def damage(self, handle: KeyedStateHandle, checkpoints: LocalCheckpoints) -> None:
+        """What the handle names is no longer what it was."""
+        for ref in handle.files.values():
+            path = checkpoints.folder / ref.path
+            path.write_bytes(b"\x00" + path.read_bytes()[1:])
+
     def test_it_behaves_like_dicts_whatever_happens(self) -> None:
         run_state_machine_as_test(
-            machine_of(self.kind, self.cache_entries),
+            machine_of(self.kind, self.cache_entries, self.store),
             settings=settings(
-                max_examples=25, stateful_step_count=20, suppress_health_check=list(HealthCheck)
+                max_examples=self.examples, stateful_step_count=20, suppress_health_check=list(HealthCheck)
             ),
         )
 
     def test_state_moves_from_one_subtask_to_three_to_two(self) -> None:
-        world = World(self.kind, 50)
+        world = World(self.kind, 50, self.store)
         world.open(1)
         for n in range(200):
             key = f"key-{n}"
@@ -554,7 +585,7 @@ class StateBackendSuite:
     def test_the_state_of_another_backend_is_refused(
         self, tmp_path: Path, checkpoints: LocalCheckpoints
     ) -> None:
-        other: BackendType = "hashmap" if self.kind == "rocksdb" else "rocksdb"
+        other: BackendType = "rocksdb" if self.kind == "hashmap" else "hashmap"
         backend = self.open(tmp_path / "a", kind=other)
         backend.table(VALUES).namespace(None)["x"] = 1
         handle = self.written(backend, 1, checkpoints)
@@ -567,9 +598,7 @@ class StateBackendSuite:
         backend.table(VALUES).namespace(None)["x"] = 1
         handle = self.written(backend, 1, checkpoints)
         backend.close()
-        for ref in handle.files.values():
-            path = checkpoints.folder / ref.path
-            path.write_bytes(b"\x00" + path.read_bytes()[1:])
+        self.damage(handle, checkpoints)
         with pytest.raises(CheckpointError):
             self.open(tmp_path / "b", restored=(handle,), reader=checkpoints)
 
