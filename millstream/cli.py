@@ -1,4 +1,4 @@
-"""The command line: `millstream run`, `plan`, `checkpoints`, `dev`."""
+"""The command line: `millstream run`, `plan`, `checkpoints`, `state`, `dev`."""
 
 from __future__ import annotations
 
@@ -135,16 +135,14 @@ def _overrides(settings: list[str] | None, parallelism: int | None) -> dict[str,
 def main() -> None:
     """Entry point of the command line. Our own errors are shown without a traceback of ours.
 
-    Exit codes: 0 success, 1 the program or its job failed, 2 wrong usage, 130 cancelled by Ctrl-C, 143 by SIGTERM.
+    Exit codes: 0 success, 1 the program or its job failed, 2 wrong usage, 3 `state` found nothing or a difference, 130 cancelled by Ctrl-C, 143 by SIGTERM.
     """
     if sys.argv[1:2] not in (
         ["run"],
         ["plan"],
         ["checkpoints"],
     ):  # what these need not load, a job starts sooner
-        from .dev_services import app as dev_app
-
-        app.add_typer(dev_app, name="dev")
+        add_groups()
     try:
         app()
     except KeyboardInterrupt:
@@ -160,6 +158,15 @@ def main() -> None:
         # Whoever read our output has gone; a second complaint at exit would only be noise.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+
+
+def add_groups() -> None:
+    """The commands that come in groups."""
+    from .dev_services import app as dev_app
+    from .state_commands import app as state_app
+
+    app.add_typer(state_app, name="state")
+    app.add_typer(dev_app, name="dev")
 
 
 def _print_error(text: str, style: str) -> None:

@@ -47,10 +47,9 @@ def command_line() -> str:
     """All commands with their arguments and options."""
     from typer.main import get_command
 
-    from millstream.cli import app
-    from millstream.dev_services import app as dev_app
+    from millstream.cli import add_groups, app
 
-    app.add_typer(dev_app, name="dev")
+    add_groups()
     return "\n".join(_commands(get_command(app), "millstream"))
 
 

@@ -10,6 +10,7 @@ from .entries import OperatorStateItem as OperatorStateItem
 from .entries import StateEntry as StateEntry
 from .keyed import KeyedState as KeyedState
 from .operator_lists import OperatorState as OperatorState
+from .queries import QueryableStateClient as QueryableStateClient
 from .snapshot import OperatorStates as OperatorStates
 from .snapshot import StateSnapshot as StateSnapshot
 from .snapshot import open as open  # noqa: A004 - called as `state_reader.open(path)`
@@ -20,6 +21,7 @@ __all__ = [
     "OperatorStateItem",
     "OperatorStates",
     "Pickled",
+    "QueryableStateClient",
     "StateEntry",
     "StateSnapshot",
     "open",

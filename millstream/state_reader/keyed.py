@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ..core.errors import StateError
+from ..core.types import TypeInformation
 from ..core.types.offline import OfflineClasses
 from ..state.backend import CheckpointReader
+from ..state.expiry import is_timed
 from ..state.handles import KeyedStateHandle, TableInfo
 from ..state.offline import HandleFiles, OfflineTable, TableSize, lay_out
 from ..state.type_names import TypeReader
 from .entries import StateEntry, entry_reader, kind_of, shown_type
+from .frames import Columnar
 
 
 class LaidOutHandles:
@@ -63,7 +66,7 @@ class LaidOutHandles:
         self._opened.clear()
 
 
-class KeyedState:
+class KeyedState(Columnar):
     """One state of one operator. Nothing is read before it is asked for, and never all at once.
 
     Attributes:
@@ -167,6 +170,39 @@ class KeyedState:
                 fix="read all of them with get(key)",
             )
         return found[0].value if found else None
+
+    def declared_key_type(self) -> TypeInformation[Any]:
+        """Type of the stream's keys, as a type.
+
+        Raises:
+            StateError: it is of no known form.
+        """
+        return self._types.read(self.key_type)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Columns of `rows` and their types; only those that the state has anything for."""
+        found = {"key": self.key_type}
+        if self.namespace_type:
+            found["namespace"] = self.namespace_type
+        if self.map_key_type:
+            found["map_key"] = self.map_key_type
+        found["value"] = self.value_type
+        if is_timed(self._info.value_type):
+            found["last_access_ms"] = found["expires_ms"] = "LONG"
+        return found
+
+    def row(self, entry: StateEntry) -> dict[str, Any]:
+        """An entry by column."""
+        return {name: getattr(entry, name) for name in self.columns}
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Every entry by column. Raises as `entries`."""
+        names = tuple(self.columns)
+        return ({name: getattr(entry, name) for name in names} for entry in self.entries())
+
+    def _type_reader(self) -> TypeReader:
+        return self._types
 
     def _table(self, info: TableInfo) -> OfflineTable:
         return OfflineTable(info, self._types, self._classes, self._operator, self._max_parallelism)

@@ -8,19 +8,20 @@ from typing import Any, Final
 import msgpack  # type: ignore[import-untyped,unused-ignore]
 import msgspec
 
-from ..core.types import GENERIC
+from ..core.types import GENERIC, MapTypeInfo
 from ..core.types.offline import OfflineClasses, without_program
 from ..operators.operator_state import BROADCAST, LIST, UNION_LIST
 from ..state.offline import TableSize
 from ..state.type_names import TypeReader
 from .entries import OperatorStateItem
+from .frames import Columnar
 
 _KINDS: Final = {LIST: "operator-list", UNION_LIST: "operator-union-list", BROADCAST: "broadcast"}
 SPLITS: Final = "splits"
 ENUMERATOR: Final = "enumerator"
 
 
-class OperatorState:
+class OperatorState(Columnar):
     """One operator state over all subtasks.
 
     Attributes:
@@ -66,6 +67,24 @@ class OperatorState:
                     decoded = self._decode(item)
                 for map_key, value in decoded:
                     yield OperatorStateItem(subtask, map_key, value)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Columns of `rows` and their types."""
+        if self.kind != "broadcast":
+            return {"subtask": "LONG", "value": self.value_type}
+        declared = self._types.read(self.value_type) if self.value_type else None
+        if not isinstance(declared, MapTypeInfo):
+            return {"subtask": "LONG", "map_key": "", "value": ""}
+        return {"subtask": "LONG", "map_key": declared.key.name, "value": declared.value.name}
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Every item by column."""
+        names = tuple(self.columns)
+        return ({name: getattr(item, name) for name in names} for item in self.items())
+
+    def _type_reader(self) -> TypeReader:
+        return self._types
 
     def _decode(self, item: bytes) -> list[tuple[Any, Any]]:
         match self.kind:

@@ -12,7 +12,12 @@ import millstream
 from scripts.features import Feature, load_features, passed_tests, unproven
 
 ROOT = Path(__file__).parents[2]
-MODULES = ("millstream.testing", "millstream.testing.connectors", "millstream.connectors.base")
+MODULES = (
+    "millstream.testing",
+    "millstream.testing.connectors",
+    "millstream.connectors.base",
+    "millstream.state_reader",
+)
 
 
 @cache
