@@ -58,7 +58,7 @@ class StoredCheckpoint:
 
     Attributes:
         path: full path or URL of its folder.
-        job_folder: full path or URL of the job's folder, which its file names are relative to.
+        job_folder: full path or URL of the folder that its file names are relative to: the job's, of a savepoint its own.
     """
 
     metadata: Metadata
@@ -96,7 +96,7 @@ class ResumePoint:
 
 
 def load(path_or_url: str) -> StoredCheckpoint:
-    """The checkpoint in a `chk-<n>` folder, named by the folder or by its `_metadata`.
+    """The checkpoint in a `chk-<n>` folder, or a savepoint, named by its folder or by its `_metadata`.
 
     Raises:
         CheckpointError: NOT_FOUND, CORRUPT or INCOMPATIBLE.
@@ -105,7 +105,7 @@ def load(path_or_url: str) -> StoredCheckpoint:
     files = open_files(folder)
     metadata = read_metadata(files, "", RetryPolicy())
     path = files.url()
-    return StoredCheckpoint(metadata, path, path.rpartition("/")[0])
+    return StoredCheckpoint(metadata, path, path.rpartition("/")[0] if metadata.savepoint is None else path)
 
 
 def verify(checkpoint: StoredCheckpoint, *, content: bool = False) -> None:
@@ -194,6 +194,24 @@ def unfinished_run(url: str, job_name: str) -> str | None:
                 continue
             runs.append((job.modified_ms, job.name))
     return max(runs)[1] if runs else None
+
+
+def stopped_at(url: str, job_name: str) -> str | None:
+    """The savepoint that the newest run of this job ended with, which is where the job goes on; None if it ended otherwise.
+
+    Of runs without a complete checkpoint one that was stopped counts before those that died: they began where it ended.
+    """
+    files = open_files(url)
+    candidates = find_latest(url, job_name)
+    if candidates:
+        record = read_job_record(files, candidates[0].job_id, RetryPolicy())
+        return None if record is None else record.stopped_at
+    stops: list[tuple[int, str]] = []
+    for job in _entries(files, ""):
+        record = read_job_record(files, job.name, RetryPolicy()) if job.is_folder else None
+        if record is not None and record.job_name == job_name and record.stopped_at is not None:
+            stops.append((job.modified_ms, record.stopped_at))
+    return max(stops)[1] if stops else None
 
 
 def newest_valid(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..core.errors import CheckpointFailureReason
+from ..core.savepoints import SavepointTarget
 from ..state.handles import FileRef, SubtaskSnapshot
 from .messages import AckCheckpoint, DeclineCheckpoint, ToTask
 
@@ -53,6 +54,7 @@ class CheckpointData:
         attempt: the restore generation that took it.
         subtasks: each subtask's part.
         enumerators: state of the split enumerators by operator id.
+        savepoint: where it goes if it is a savepoint; None: a checkpoint.
     """
 
     checkpoint_id: int
@@ -60,6 +62,7 @@ class CheckpointData:
     attempt: int
     subtasks: Mapping[str, SubtaskSnapshot]
     enumerators: Mapping[str, bytes]
+    savepoint: SavepointTarget | None = None
 
 
 # ---- events -----------------------------------------------------------------------------------------------------------
@@ -99,11 +102,17 @@ class TriggerRequested:
 
     A requested checkpoint waits for the ones in flight, not for the minimum pause. After a `final` request no periodic
     checkpoint starts any more; it is tried again until it completes or the job fails.
+
+    Attributes:
+        savepoint: a savepoint is wanted, not a checkpoint. It is tried once, alone: nothing else is in flight meanwhile.
+        drain: all sources end their input first, and the savepoint is taken in place of the final checkpoint.
     """
 
     request_id: str
     wall_ms: int
     final: bool = False
+    savepoint: SavepointTarget | None = None
+    drain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +189,13 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class DrainSources:
+    """Tell these source subtasks to end their input where they are: MAX watermark and end of input follow, as of bounded ones."""
+
+    subtasks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WriteMetadata:
     """Write `_metadata`, last and atomically, then answer with `MetadataDurable` or `MetadataFailed`: always one of them."""
 
@@ -203,6 +219,13 @@ class DiscardCheckpoints:
 
 
 @dataclass(frozen=True, slots=True)
+class DiscardSavepoint:
+    """Delete the folder of a savepoint that did not complete, `_metadata` first. Best effort."""
+
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
 class DiscardFiles:
     """Delete these files, which no retained checkpoint refers to. Best effort."""
 
@@ -218,6 +241,7 @@ class CheckpointCompleted:
             before the metadata was durable: the next attempt restores it, commits, and asks for a final one again.
         in_flight_bytes: of the records that barriers overtook, in all subtasks; part of the size.
         unaligned: subtasks that took their snapshot before the barrier had come on all inputs.
+        savepoint: where it is if it is a savepoint. One that stops the job has done so: `FinishAll` may follow.
     """
 
     checkpoint_id: int
@@ -230,6 +254,7 @@ class CheckpointCompleted:
     async_ms: int = 0
     in_flight_bytes: int = 0
     unaligned: int = 0
+    savepoint: SavepointTarget | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,9 +296,11 @@ class FailJob:
 Action: TypeAlias = (
     SnapshotEnumerators
     | Send
+    | DrainSources
     | WriteMetadata
     | AwaitMetadata
     | DiscardCheckpoints
+    | DiscardSavepoint
     | DiscardFiles
     | CheckpointCompleted
     | CheckpointFailed

@@ -17,8 +17,14 @@ Rules of this file:
   checkpoint is complete and the job MUST restore from it. Restoring from an older one would be wrong twice: sinks would
   write again what the newer one covers, and its committables, which another resume may find and commit, would double it.
   `JobRunning` before the outcome is therefore a `ProtocolViolation`.
+- A savepoint is a checkpoint that the job never restores by itself: somebody may move or delete it at any time. So it is
+  never in the store, and commits nothing (FLIP-203): the job may fall back to a checkpoint before it, and write again what
+  it covers. What it pre-committed is committed with the next checkpoint, or by whoever starts from it.
+- One that stops the job commits, because the job never falls back behind it: once it is durable, no checkpoint starts and
+  no attempt follows. When the attempt ended before that, the job goes on from a checkpoint, and the savepoint is discarded.
 
-INVARIANT C1: a sink commits only what durable metadata names, so NotifyCheckpointComplete leaves from `_on_durable` alone.
+INVARIANT C1: a sink commits only what durable metadata names that the job never falls back behind, so
+NotifyCheckpointComplete leaves from `_on_durable` and, for a savepoint that stops the job, `_on_savepoint` alone.
 Kept by: tests/simulation/test_coordinator.py::test_commits_only_durable_checkpoints
 INVARIANT C3: an acknowledgement counts only for the attempt that took the checkpoint, never for an earlier one.
 Kept by: tests/simulation/test_coordinator.py::test_planted_bugs_are_caught
@@ -27,9 +33,11 @@ Kept by: tests/simulation/test_coordinator.py::test_planted_bugs_are_caught
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final, assert_never
 
 from ..core.errors import CheckpointFailureReason, ProtocolViolation
+from ..core.savepoints import SavepointTarget
 from ..state.handles import FileRef, SubtaskSnapshot
 from .completed_store import CompletedCheckpointStore
 from .coordination import (
@@ -37,12 +45,13 @@ from .coordination import (
     Action,
     AwaitMetadata,
     CheckpointCompleted,
-    CheckpointFailed,
     CoordinatorConfig,
     CoordinatorStatistics,
     Declined,
     DiscardCheckpoints,
     DiscardFiles,
+    DiscardSavepoint,
+    DrainSources,
     EnumeratorsSnapshotted,
     Event,
     FailJob,
@@ -60,7 +69,8 @@ from .coordination import (
     WriteMetadata,
 )
 from .messages import NotifyCheckpointAborted, NotifyCheckpointComplete, TriggerCheckpoint
-from .pending import Pending, completed_from, some_of
+from .pending import Pending, completed_from, failed_report, some_of
+from .requests import RequestQueue
 from .snapshot_files import snapshot_files
 
 FINAL_RETRY_MS: Final = 1_000
@@ -86,7 +96,9 @@ class CheckpointCoordinator:
         self._job: JobRunning | None = None
         self._first_attempt: int | None = None
         self._pending: dict[int, Pending] = {}
-        self._requests: list[TriggerRequested] = []
+        self._requests = RequestQueue()
+        self._drain: TriggerRequested | None = None  # sources are ending for it
+        self._given_up: dict[int, str] = {}  # folders of savepoints that failed, by checkpoint id
         self._final_done = False
         self._next_periodic_ms: int | None = None
         self._pause_until_ms = 0  # no periodic one before
@@ -187,8 +199,9 @@ class CheckpointCoordinator:
     def _on_stopped(self, event: JobStopped, now_ms: int) -> list[Action]:
         self._job = None
         reason = CheckpointFailureReason.JOB_ENDED if event.ended else CheckpointFailureReason.TASK_FAILED
-        actions: list[Action] = [RequestRefused(r.request_id, reason, reason.value) for r in self._requests]
-        self._requests.clear()
+        waiting = (*self._requests.take_all(), *(() if self._drain is None else (self._drain,)))
+        self._drain = None
+        actions: list[Action] = [RequestRefused(r.request_id, reason, reason.value) for r in waiting]
         for pending in [p for p in self._pending.values() if p.phase is not Phase.METADATA]:
             del self._pending[pending.checkpoint_id]
             actions += self._fail(pending, reason, reason.value, now_ms)
@@ -203,16 +216,33 @@ class CheckpointCoordinator:
         if self._final_done:
             reason = CheckpointFailureReason.JOB_ENDED
             return [RequestRefused(event.request_id, reason, "the final checkpoint has been taken")]
-        self._requests.append(event)
+        if event.savepoint is not None and event.savepoint.stops and self._is_stopping:
+            reason = CheckpointFailureReason.JOB_ENDED
+            return [
+                RequestRefused(event.request_id, reason, "the job is being stopped with a savepoint already")
+            ]
+        if event.drain:
+            self._drain = event
+            return [DrainSources(self._job.sources)]
+        if event.final and self._drain is not None:
+            event, self._drain = replace(self._drain, final=True, drain=False, wall_ms=event.wall_ms), None
+        self._requests.add(event)
         return self._start_if_due(now_ms, event.wall_ms)
+
+    @property
+    def _is_stopping(self) -> bool:
+        in_flight = any(p.savepoint is not None and p.savepoint.stops for p in self._pending.values())
+        return in_flight or self._drain is not None or self._requests.stops_job
 
     # ---- starting -----------------------------------------------------------------------------------------------------
 
     def _next_start_ms(self) -> int | None:
         """The earliest moment at which a checkpoint may start; None while none can."""
-        if self._job is None or self._final_done or len(self._pending) >= self._config.concurrency:
+        alone = self._requests.next_is_savepoint or any(p.savepoint for p in self._pending.values())
+        most = 1 if alone else self._config.concurrency
+        if self._job is None or self._final_done or len(self._pending) >= most:
             return None
-        if any(request.final for request in self._requests):
+        if self._requests.next_is_final:
             return self._final_not_before_ms
         if self._requests:
             return 0
@@ -234,10 +264,9 @@ class CheckpointCoordinator:
             timestamp_ms=wall_ms,
             started_ms=now_ms,
             deadline_ms=now_ms + self._config.timeout_ms,
-            requests=tuple(self._requests),
+            requests=self._requests.take_next(),
             job=job,
         )
-        self._requests.clear()
         return [SnapshotEnumerators(checkpoint_id)]
 
     def _plan_next_periodic(self, now_ms: int) -> None:
@@ -257,13 +286,16 @@ class CheckpointCoordinator:
             )
         pending.enumerators = event.states
         pending.phase = Phase.TASKS
-        return [Send(TriggerCheckpoint(pending.checkpoint_id, pending.timestamp_ms), pending.job.sources)]
+        trigger = TriggerCheckpoint(pending.checkpoint_id, pending.timestamp_ms, pending.savepoint)
+        return [Send(trigger, pending.job.sources)]
 
     # ---- answers of subtasks ------------------------------------------------------------------------------------------
 
     def _on_acked(self, event: Acked) -> list[Action]:
         message = event.message
         pending = self._in_progress(message.checkpoint_id, message.subtask, event)
+        if message.checkpoint_id in self._given_up:
+            return [*self._late(()), DiscardSavepoint(self._given_up[message.checkpoint_id])]
         if pending is None or message.subtask in pending.acks:
             of_earlier_time = self._first_attempt is None or event.attempt < self._first_attempt
             return self._late(() if of_earlier_time else (message.snapshot,))
@@ -301,6 +333,8 @@ class CheckpointCoordinator:
     def _on_durable(self, checkpoint_id: int, now_ms: int) -> list[Action]:
         pending = self._take_written(checkpoint_id, MetadataDurable(checkpoint_id))
         completed, report = completed_from(pending, now_ms, running=self._job is not None)
+        if pending.savepoint is not None:
+            return self._on_savepoint(pending, pending.savepoint, report, now_ms)
         self._counts["completed"] += 1
         self._consecutive_failures = 0
         self._last_completed = report
@@ -309,7 +343,7 @@ class CheckpointCoordinator:
         actions: list[Action] = []
         if self._job is not None:
             self._final_done = self._final_done or report.final
-            # The only place a completion leaves from (C1). An older one that finished late is covered by the newer.
+            # An older one that finished late is covered by the newer.
             if self.latest_completed_id == checkpoint_id:
                 oldest = self._store.checkpoints[0].checkpoint_id
                 actions.append(Send(NotifyCheckpointComplete(checkpoint_id, oldest), self._job.subtasks))
@@ -317,6 +351,19 @@ class CheckpointCoordinator:
         if subsumed.checkpoint_ids:
             actions.append(DiscardCheckpoints(subsumed.checkpoint_ids))
         return actions + self._discard(subsumed.files)
+
+    def _on_savepoint(
+        self, pending: Pending, savepoint: SavepointTarget, report: CheckpointCompleted, now_ms: int
+    ) -> list[Action]:
+        if not savepoint.stops:
+            self._counts["completed"] += 1
+            return [report]
+        if self._job is None:
+            reason = CheckpointFailureReason.TASK_FAILED
+            return self._fail(pending, reason, "the job did not run any more when it was durable", now_ms)
+        self._counts["completed"] += 1
+        self._final_done = True
+        return [Send(NotifyCheckpointComplete(pending.checkpoint_id), self._job.subtasks), report]
 
     def _take_written(self, checkpoint_id: int, event: Event) -> Pending:
         pending = self._pending.get(checkpoint_id)
@@ -339,6 +386,8 @@ class CheckpointCoordinator:
     ) -> list[Action]:
         """Give up a checkpoint that is no longer in `_pending`. Counts only while its attempt runs."""
         self._counts["failed"] += 1
+        if pending.savepoint is not None:
+            return self._fail_savepoint(pending, pending.savepoint, reason, detail)
         self._pause_until_ms = now_ms + self._config.min_pause_ms
         self._final_not_before_ms = now_ms + (self._config.min_pause_ms or FINAL_RETRY_MS)
         counted = self._job is not None
@@ -346,24 +395,31 @@ class CheckpointCoordinator:
         fatal = counted and self._consecutive_failures > self._config.tolerable_failures
         repeated = tuple(r for r in pending.requests if r.final and counted and not fatal)
         answered = tuple(r.request_id for r in pending.requests if r not in repeated)
-        self._requests[:0] = repeated
+        self._requests.put_back(repeated)
         files = (file for ack in pending.acks.values() for file in snapshot_files(ack.snapshot))
         actions: list[Action] = [
             Send(NotifyCheckpointAborted(pending.checkpoint_id), pending.job.subtasks),
             DiscardCheckpoints((pending.checkpoint_id,)),
             *self._discard(file for file in files if file.shared),
-            CheckpointFailed(
-                pending.checkpoint_id,
-                reason,
-                detail,
-                answered,
-                counted,
-                len(pending.acks),
-                len(pending.job.subtasks),
-            ),
+            failed_report(pending, reason, detail, answered, counted=counted),
         ]
         if fatal:
             actions.append(FailJob(reason, detail, self._consecutive_failures))
+        return actions
+
+    def _fail_savepoint(
+        self, pending: Pending, savepoint: SavepointTarget, reason: CheckpointFailureReason, detail: str
+    ) -> list[Action]:
+        """The job goes on, unless its sources were drained for it: these cannot begin again."""
+        self._given_up[pending.checkpoint_id] = savepoint.folder
+        answered = tuple(request.request_id for request in pending.requests)
+        actions: list[Action] = [
+            Send(NotifyCheckpointAborted(pending.checkpoint_id), pending.job.subtasks),
+            DiscardSavepoint(savepoint.folder),
+            failed_report(pending, reason, detail, answered, counted=False),
+        ]
+        if pending.final and self._job is not None:
+            actions.append(FailJob(reason, detail, 1))
         return actions
 
     def _discard(self, files: Iterable[FileRef]) -> list[Action]:

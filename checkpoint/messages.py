@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from ..core.savepoints import SavepointTarget
 from ..state.handles import SubtaskSnapshot
 
 
@@ -17,6 +18,7 @@ class TriggerCheckpoint(_Message, frozen=True):
     """To source subtasks: snapshot your position and emit a barrier."""
 
     timestamp_ms: int
+    savepoint: SavepointTarget | None = None
 
 
 class NotifyCheckpointComplete(_Message, frozen=True):

@@ -19,6 +19,7 @@ import msgspec
 import xxhash
 
 from ..core.errors import CheckpointError, CheckpointFailureReason
+from ..core.savepoints import SavepointFormatType
 from ..state.handles import FileRef, OperatorSnapshot
 from .coordination import CheckpointData
 from .snapshot_files import operator_files, operator_inline_size
@@ -55,6 +56,7 @@ class Metadata(msgspec.Struct, frozen=True):
         states: by operator id, one snapshot per subtask, in the order of subtasks. File paths are relative to the job's
             folder, or absolute (URLs) where they belong to another job.
         enumerators: states of split enumerators, by operator id of the source.
+        savepoint: the format of a savepoint, whose file paths are relative to its own folder; None: a checkpoint.
     """
 
     job_id: str
@@ -65,6 +67,7 @@ class Metadata(msgspec.Struct, frozen=True):
     operators: tuple[OperatorDescription, ...]
     states: dict[str, tuple[OperatorSnapshot, ...]]
     enumerators: dict[str, bytes]
+    savepoint: SavepointFormatType | None = None
 
     def files(self) -> Iterator[FileRef]:
         """Every file it refers to, each path once."""
@@ -133,6 +136,7 @@ def metadata_from(
             if operator.operator_id in states
         },
         enumerators=dict(data.enumerators),
+        savepoint=None if data.savepoint is None else data.savepoint.format,
     )
 
 

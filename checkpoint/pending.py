@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..core.errors import CheckpointFailureReason
+from ..core.savepoints import SavepointTarget
 from .completed_store import CompletedCheckpoint
-from .coordination import CheckpointCompleted, CheckpointData, JobRunning, Phase, TriggerRequested
+from .coordination import (
+    CheckpointCompleted,
+    CheckpointData,
+    CheckpointFailed,
+    JobRunning,
+    Phase,
+    TriggerRequested,
+)
 from .messages import AckCheckpoint
 from .snapshot_files import snapshot_files, snapshot_size
 
@@ -30,11 +39,16 @@ class Pending:
         """Whether it is the last one of a bounded job."""
         return any(request.final for request in self.requests)
 
+    @property
+    def savepoint(self) -> SavepointTarget | None:
+        """Where it goes, if it is a savepoint."""
+        return self.requests[0].savepoint if self.requests else None
+
     def data(self) -> CheckpointData:
         """What its metadata is made from."""
         parts = {subtask: ack.snapshot for subtask, ack in self.acks.items()}
         return CheckpointData(
-            self.checkpoint_id, self.timestamp_ms, self.job.attempt, parts, self.enumerators
+            self.checkpoint_id, self.timestamp_ms, self.job.attempt, parts, self.enumerators, self.savepoint
         )
 
 
@@ -61,8 +75,22 @@ def completed_from(
         max((ack.async_ms for ack in acks), default=0),
         sum(ack.in_flight_bytes for ack in acks),
         sum(ack.unaligned for ack in acks),
+        pending.savepoint,
     )
     return completed, report
+
+
+def failed_report(
+    pending: Pending,
+    reason: CheckpointFailureReason,
+    detail: str,
+    answered: tuple[str, ...],
+    *,
+    counted: bool,
+) -> CheckpointFailed:
+    """A checkpoint that was given up, as it is reported; `answered`: the requests that learn of it."""
+    acknowledged, subtasks = len(pending.acks), len(pending.job.subtasks)
+    return CheckpointFailed(pending.checkpoint_id, reason, detail, answered, counted, acknowledged, subtasks)
 
 
 def some_of(names: list[str], limit: int = 5) -> str:

@@ -37,6 +37,8 @@ class JobRecord(msgspec.Struct, frozen=True):
     job_id: str
     job_name: str
     last_attempt: int
+    stopped_at: str | None = None
+    """The savepoint that the job ended with: no checkpoint of the job may be resumed from any more, its output goes further."""
 
 
 def random_token() -> str:
@@ -127,6 +129,13 @@ class CheckpointStorage:
         """
         path = f"{self.job_id}/{JOB_FILE}"
         record = read_job_record(self._files, self.job_id, self._retry)
+        if record is not None and record.stopped_at is not None:
+            raise CheckpointError(
+                CheckpointFailureReason.JOB_ENDED,
+                "the job has ended with a savepoint, and its output goes further than its checkpoints",
+                where=record.stopped_at,
+                fix="start from the savepoint: --from PATH, or --resume, which finds it",
+            )
         last = record.last_attempt if record else self._highest_attempt_in_use()
         claimed = max(last + 1, at_least)
         encoded = msgspec.json.encode(JobRecord(self.job_id, job_name, claimed))
@@ -136,6 +145,19 @@ class CheckpointStorage:
             self._files.url(path),
         )
         return claimed
+
+    def note_stop(self, savepoint: str | None) -> None:
+        """The job ends with this savepoint: durable on return, and before anything is committed that only it covers. From then on
+        no attempt can be claimed. None: it does not end with it after all."""
+        path = f"{self.job_id}/{JOB_FILE}"
+        record = read_job_record(self._files, self.job_id, self._retry)
+        known = record or JobRecord(self.job_id, "", self._highest_attempt_in_use())
+        encoded = msgspec.json.encode(msgspec.structs.replace(known, stopped_at=savepoint))
+        self._perform(
+            lambda: self._files.write(path, lambda: (encoded,)),
+            "the end of the job cannot be recorded",
+            self._files.url(path),
+        )
 
     def streams(self, checkpoint_id: int, attempt: int) -> StorageStreams:
         """Where a subtask of `attempt` writes its files of a checkpoint."""

@@ -26,7 +26,13 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._=+-]+")
 
 
 class StorageStreams:
-    """`CheckpointStreams` of one checkpoint and attempt. Thread-safe."""
+    """`CheckpointStreams` of one checkpoint or savepoint and attempt. Thread-safe.
+
+    Args:
+        job_id: name of the folder that file references are relative to.
+        folder: of exclusive files, below it; "": no further folder.
+        shared_folder: of shared files; None: what would be shared is copied as one more exclusive file.
+    """
 
     def __init__(
         self,
@@ -36,17 +42,20 @@ class StorageStreams:
         job_id: str,
         folder: str,
         attempt: int,
+        *,
+        shared_folder: str | None = "shared",
     ) -> None:
         self._files = files
         self._retry = retry
         self._token = token
         self._job_id = job_id
-        self._folder = folder
+        self._prefix = f"{folder}/" if folder else ""
         self._attempt = attempt
+        self._shared_folder = shared_folder
 
     def write_exclusive(self, name: str, chunks: Iterable[bytes]) -> FileRef:
         """See `CheckpointStreams`. More than `REPEATABLE_BYTES` from an iterator can be written only once, not retried."""
-        path = f"{self._folder}/{self._unique(name)}"
+        path = self._prefix + self._unique(name)
         first, rest = _begin(iter(chunks))
         if rest is None:
             return self._write(path, lambda: first, self._retry, shared=False)
@@ -60,7 +69,10 @@ class StorageStreams:
             with local.open("rb") as file:
                 yield from read_chunks(file)
 
-        return self._write(f"shared/{self._unique(local.name)}", content, self._retry, shared=True)
+        name = self._unique(local.name)
+        if self._shared_folder is None:
+            return self._write(self._prefix + name, content, self._retry, shared=False)
+        return self._write(f"{self._shared_folder}/{name}", content, self._retry, shared=True)
 
     def _unique(self, name: str) -> str:
         return f"a{self._attempt}-{self._token()}-{_UNSAFE.sub('_', name)[-100:]}"

@@ -10,6 +10,8 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from .savepoints import SavepointTarget
+
 MIN_TIMESTAMP: Final = -(2**63)
 """Before every record: the watermark of an input that has not said anything yet. Milliseconds."""
 
@@ -83,6 +85,7 @@ class CheckpointBarrier(Control, frozen=True, tag="B"):
         timestamp_ms: wall-clock time of the trigger, milliseconds since the epoch.
         overtake_after_ms: so long after the trigger it goes ahead of the records before it, which then are channel state (0: as
             soon as it is there). None: it keeps its place, however long that takes.
+        savepoint: what it belongs to is a savepoint, whose barriers always keep their place; None: a checkpoint.
 
     Source: Carbone et al., "Lightweight Asynchronous Snapshots for Distributed Dataflows" (2015), section 4; FLIP-76.
     """
@@ -90,6 +93,12 @@ class CheckpointBarrier(Control, frozen=True, tag="B"):
     checkpoint_id: int
     timestamp_ms: int
     overtake_after_ms: int | None = None
+    savepoint: SavepointTarget | None = None
+
+    @property
+    def stops(self) -> bool:
+        """Whether nothing follows, because the job ends with this savepoint."""
+        return self.savepoint is not None and self.savepoint.stops
 
 
 class EndOfInput(Control, frozen=True, tag="E"):

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .core.errors import StateError as StateError
     from .core.errors import UserFunctionError as UserFunctionError
     from .core.errors import WorkerLostError as WorkerLostError
+    from .core.savepoints import SavepointFormatType as SavepointFormatType
     from .core.time import Duration as Duration
     from .core.time import Instant as Instant
     from .core.time import Time as Time
@@ -337,6 +338,7 @@ __all__ = [
     "RowKind",
     "RuntimeContext",
     "RuntimeExecutionMode",
+    "SavepointFormatType",
     "SerializationSetupError",
     "SessionWindowTimeGapExtractor",
     "SinkFunction",
@@ -394,6 +396,7 @@ _MODULES: Final = {
         "JobDefinitionError JobExecutionError MillstreamError MissingDependencyError "
         "RecordSerializationError SerializationSetupError StateError UserFunctionError WorkerLostError"
     ),
+    "core.savepoints": "SavepointFormatType",
     "core.time": "Duration Instant Time",
     "core.types": "InvalidKeyError Row RowKind TypeInformation Types",
     "data_stream": "DataStream DataStreamSink",

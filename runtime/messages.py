@@ -77,6 +77,13 @@ class TriggerSource(_Message, frozen=True):
     trigger: TriggerCheckpoint
 
 
+class DrainSource(_Message, frozen=True):
+    """For a source subtask: end the input here, as if there was no more; a savepoint that stops the job follows."""
+
+    attempt: int
+    subtask: str
+
+
 class AlignWatermarks(_Message, frozen=True):
     """For a source subtask: do not read on where the watermark is above `max_watermark` (ms)."""
 
@@ -118,6 +125,7 @@ ToWorker: TypeAlias = (
     | AlignWatermarks
     | CancelTasks
     | DeployTasks
+    | DrainSource
     | FinishTasks
     | NotifyTasks
     | Shutdown

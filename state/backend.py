@@ -19,9 +19,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from ..core.clock import Clock, SystemClock
+from ..core.savepoints import SavepointFormatType
 from ..core.types import TypeInformation
 from .expiry import Expiry
 from .handles import FileRef, KeyedStateHandle
@@ -145,6 +146,19 @@ class PendingSnapshot(Protocol):
 
     def release(self) -> None:
         """Called in the loop's thread once, after `write` ended or failed or was never run: give up the frozen layer."""
+
+
+@runtime_checkable
+class SupportsSavepoints(Protocol):
+    """A `PendingSnapshot` that can be written as a part of a savepoint, instead of a checkpoint."""
+
+    def write_savepoint(self, streams: CheckpointStreams, kind: SavepointFormatType) -> KeyedStateHandle:
+        """As `write`, but everything goes into files of its own: it refers to nothing of a checkpoint, and no later
+        snapshot refers to it.
+
+        Raises:
+            StateError: the state cannot be written in this format.
+        """
 
 
 class KeyedStateBackend(Protocol):

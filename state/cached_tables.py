@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
 from .backend import BackendContext, BackendStatistics, TableDescriptor
 from .cached_table import CachedTable, dumps_each
+from .canonical import CanonicalTable, take_blocks
 from .cleanup import Sweep
 from .entry_keys import KeyLayout
 from .entry_store import EntryStore
+from .handles import TableInfo
 from .outdated_entries import move_outdated
+from .snapshot_format import BlockCodec
 from .table_registry import TableRegistry
 
 _MOST_DIRTY_ENTRIES: Final = 25_000
@@ -41,6 +44,7 @@ class CachedTables:
         self._thaw = thaw
         self._restored_names = {info.name for info in registry.infos()}
         self._tables: dict[str, CachedTable] = {}
+        self._table_ids: dict[str, int] = {}
         self._sweeps: list[Sweep] = []
         self._most_dirty = max(1, min(_MOST_DIRTY_ENTRIES, context.cache_entries // 2))
 
@@ -51,12 +55,38 @@ class CachedTables:
         if table is None:
             layout = KeyLayout(self._context, descriptor, info.table_id)
             restored = descriptor.name in self._restored_names
+            written = (*self._registry.outdated(descriptor.name), info)
             self._move_outdated(descriptor, layout)
             table = CachedTable(descriptor, layout, self._store, restored=restored)
             self._tables[descriptor.name] = table
+            self._table_ids[descriptor.name] = info.table_id
+            if restored:
+                self._take_blocks(table, written)
             if descriptor.expiry is not None and descriptor.expiry.reads_clock_after:
                 self._sweeps.append(Sweep(table, descriptor.expiry, self._context.clock))
         return table
+
+    def canonical(self, now_ms: int) -> dict[int, CanonicalTable]:
+        """What turns their stored entries into those of a canonical savepoint, by table id."""
+        return {
+            self._table_ids[name]: CanonicalTable(table.descriptor, table.layout, now_ms)
+            for name, table in self._tables.items()
+        }
+
+    def _take_blocks(self, table: CachedTable, written: Iterable[TableInfo]) -> None:
+        """Entries of a canonical savepoint, whose types are known now, and how they were written."""
+        operator = self._context.operator
+        if self._store.frozen:
+            self._thaw()
+        for info in written:
+            codec = BlockCodec(table.descriptor, operator, written=info.value_schema)
+            for blocks in take_blocks(self._store, table.layout.prefixes, info.table_id, operator):
+                for namespace, keys, values in (run for block in blocks for run in codec.decode(block)):
+                    table.namespace(namespace).update(zip(keys, values, strict=True))
+                table.settle()
+                table.flush(table.dirty)
+                for _ in range(2):  # each first loses its older generation
+                    table.evict(table.entries)
 
     def write_all(self) -> None:
         """Put everything that is not stored yet into the store: the synchronous part of a snapshot."""

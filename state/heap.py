@@ -6,15 +6,14 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
+from ..core.savepoints import SavepointFormatType
 from .backend import BackendContext, BackendStatistics, CheckpointStreams, TableDescriptor
 from .exclusive_names import exclusive_name
 from .handles import KeyedStateHandle, TableInfo
 from .heap_table import HeapStateMap, HeapTable
 from .routing import GroupCache, foreign_group, routing_encoder
-from .snapshot_format import FORMAT, Block, BlockCodec, Run, read_blocks, write_blocks
+from .snapshot_format import FORMAT, STATE_FILE, Block, BlockCodec, Run, read_blocks, write_blocks
 from .table_registry import TableRegistry, naming_state, require_format
-
-_FILE: Final = "state"  # the one local name in `KeyedStateHandle.files`
 
 _MERGE_STEP_ENTRIES: Final = 2048
 """Entries merged per batch after a snapshot: about a millisecond's worth, in dicts too large for the processor's caches."""
@@ -33,7 +32,7 @@ class HeapBackend:
     removes_expired = False
 
     def __init__(self, context: BackendContext) -> None:
-        require_format(context.restored, FORMAT, context.operator, "hashmap")
+        require_format(context.restored, (FORMAT,), context.operator, "hashmap")
         self._context = context
         self.clock = context.clock
         self._registry = TableRegistry(
@@ -150,8 +149,13 @@ class HeapSnapshot:
         first = next(blocks, None)
         if first is not None:
             name = exclusive_name(self._context, "heap")
-            files[_FILE] = streams.write_exclusive(name, write_blocks(chain((first,), blocks)))
+            files[STATE_FILE] = streams.write_exclusive(name, write_blocks(chain((first,), blocks)))
         return KeyedStateHandle(FORMAT, self._context.key_groups, self._infos, files)
+
+    def write_savepoint(self, streams: CheckpointStreams, kind: SavepointFormatType) -> KeyedStateHandle:
+        """The backend's own layout is the canonical one, so that both kinds are the same."""
+        del kind
+        return self.write(streams)
 
     def release(self) -> None:
         self._tables, self._carried = [], []

@@ -9,6 +9,7 @@ from .handles import FileRef
 from .rocksdb_restore import restore
 from .rocksdb_snapshot import FORMAT, RocksSnapshot
 from .rocksdb_store import RocksStore
+from .snapshot_format import FORMAT as CANONICAL
 from .table_registry import TableRegistry, require_format
 from .uploaded_files import UploadedFiles
 
@@ -19,7 +20,7 @@ class RocksDBBackend:
     removes_expired = True
 
     def __init__(self, context: BackendContext) -> None:
-        require_format(context.restored, FORMAT, context.operator, "rocksdb")
+        require_format(context.restored, (FORMAT, CANONICAL), context.operator, "rocksdb")
         self._context = context
         self.clock = context.clock
         self._registry = TableRegistry(
@@ -46,7 +47,13 @@ class RocksDBBackend:
             self._thaw()
 
         self._pending = RocksSnapshot(
-            self._context, checkpoint_id, store, self._registry.infos(), self._uploaded.reusable(), on_release
+            self._context,
+            checkpoint_id,
+            store,
+            self._registry.infos(),
+            self._uploaded.reusable(),
+            self._tables.canonical(self.clock.now_ms()),
+            on_release,
         )
         return self._pending
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Final
 
 from .backend import BackendContext
-from .entry_keys import PREFIX_BYTES, prefix_of, split_prefix
+from .canonical import renumbered_key, store_blocks
+from .entry_keys import prefix_of, split_prefix
 from .entry_store import BATCH_ENTRIES
 from .handles import FileRef, KeyedStateHandle
 from .rocksdb_snapshot import download_files
 from .rocksdb_store import RocksStore, new_batch, open_read_only
+from .snapshot_format import FORMAT as CANONICAL
+from .snapshot_format import Block, read_blocks
 from .table_registry import TableRegistry
 
 _OWN_SHARED: Final = "shared/"
@@ -21,7 +27,8 @@ _OWN_SHARED: Final = "shared/"
 def restore(context: BackendContext, store: RocksStore, registry: TableRegistry) -> dict[str, FileRef]:
     """Fill the store with the key groups of this subtask, table ids as `registry` numbers them.
 
-    A single handle of exactly these key groups becomes the database file by file; otherwise entries are copied.
+    A single handle of exactly these key groups becomes the database file by file; otherwise entries are copied. Those of a
+    canonical savepoint lie there as blocks until their tables are opened (`canonical`).
 
     Returns:
         The SST files that the database now consists of and that this job has stored already: none after copying, and none when
@@ -31,37 +38,55 @@ def restore(context: BackendContext, store: RocksStore, registry: TableRegistry)
         CheckpointError: CORRUPT, as the reader's.
     """
     handles = [handle for handle in context.restored if handle.files]
-    if len(handles) == 1 and handles[0].key_groups == context.key_groups:
+    canonical = [handle for handle in handles if handle.format == CANONICAL]
+    if canonical:
+        store_blocks(store, _canonical_blocks(context, canonical, registry))
+        handles = [handle for handle in handles if handle.format != CANONICAL]
+    elif len(handles) == 1 and handles[0].key_groups == context.key_groups:
         download_files(handles[0], context.reader, store.folder)
         store.open()
         return {name: ref for name, ref in handles[0].files.items() if ref.path.startswith(_OWN_SHARED)}
+    numbers = count()
     for index, handle in enumerate(handles):
         folder = context.local_dir / f"restored-{index}"
         download_files(handle, context.reader, folder)
-        _copy(folder, handle, context.key_groups, store, registry)
+        renumbered = partial(renumbered_key, table_ids=_renumbered(handle, registry), numbers=numbers)
+        _copy(folder, context.key_groups, store, renumbered)
         shutil.rmtree(folder)
     return {}
 
 
+def _canonical_blocks(
+    context: BackendContext, handles: list[KeyedStateHandle], registry: TableRegistry
+) -> Iterator[tuple[int, Block]]:
+    """(table id, block) of the key groups of this subtask."""
+    for handle in handles:
+        renumbered = _renumbered(handle, registry)
+        local = context.local_dir / "restored"
+        for ref in handle.files.values():
+            context.reader.download(ref, local)
+            for table_id, block in read_blocks(local, *context.key_groups):
+                yield renumbered[table_id], block
+            local.unlink()
+
+
+def _renumbered(handle: KeyedStateHandle, registry: TableRegistry) -> dict[int, int]:
+    return {info.table_id: registry.table_id(info) for info in handle.tables}
+
+
 def _copy(
-    folder: Path,
-    handle: KeyedStateHandle,
-    key_groups: tuple[int, int],
-    store: RocksStore,
-    registry: TableRegistry,
+    folder: Path, key_groups: tuple[int, int], store: RocksStore, renumbered: Callable[[bytes], bytes]
 ) -> None:
     first, last = key_groups
-    renumbered = {info.table_id: registry.table_id(info) for info in handle.tables}
     target = store.open()
     batch = new_batch()
     source = open_read_only(folder)
     try:
         entry: tuple[bytes, bytes]
         for entry in source.items(from_key=prefix_of(first, 0)):  # type: ignore[assignment]  # raw mode: bytes
-            group, table_id = split_prefix(entry[0])
-            if group > last:
+            if split_prefix(entry[0])[0] > last:
                 break
-            batch.put(prefix_of(group, renumbered[table_id]) + entry[0][PREFIX_BYTES:], entry[1])
+            batch.put(renumbered(entry[0]), entry[1])
             if batch.len() >= BATCH_ENTRIES:
                 target.write(batch)
                 batch = new_batch()

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from ..core.errors import CheckpointError, CheckpointFailureReason
+from ..core.savepoints import SavepointFormatType
 from .backend import BackendContext, CheckpointReader, CheckpointStreams
+from .canonical import CanonicalTable, canonical_blocks
 from .exclusive_names import exclusive_name
 from .handles import FileRef, KeyedStateHandle, TableInfo
-from .rocksdb_store import RocksStore
+from .rocksdb_store import RocksStore, open_read_only
+from .snapshot_format import FORMAT as CANONICAL
+from .snapshot_format import STATE_FILE, write_blocks
 
 FORMAT: Final = "rocksdb-1"
 """`KeyedStateHandle.format` of this layout."""
@@ -40,6 +45,7 @@ class RocksSnapshot:
     Args:
         store: frozen by the caller; None when nothing was ever written, so that there is nothing to upload.
         reusable: SST files that need no upload.
+        canonical: of the opened tables, by table id.
         on_release: called once in the loop's thread, with the SST files if they were all written.
     """
 
@@ -50,6 +56,7 @@ class RocksSnapshot:
         store: RocksStore | None,
         tables: tuple[TableInfo, ...],
         reusable: Mapping[str, FileRef],
+        canonical: Mapping[int, CanonicalTable],
         on_release: Callable[[dict[str, FileRef] | None], None],
     ) -> None:
         self._context = context
@@ -57,6 +64,7 @@ class RocksSnapshot:
         self._store = store
         self._tables = tables
         self._reusable = reusable
+        self._canonical = canonical
         self._on_release = on_release
         self._links = context.local_dir / f"chk-{checkpoint_id}"
         self._linking = threading.Lock()
@@ -84,15 +92,25 @@ class RocksSnapshot:
                 self._linked = True
 
     def write(self, streams: CheckpointStreams) -> KeyedStateHandle:
+        files = self._with_links(lambda: self._upload(streams, self._reusable))
+        self._written = {name: ref for name, ref in files.items() if name != MANIFEST}
+        return KeyedStateHandle(FORMAT, self._context.key_groups, self._tables, files)
+
+    def write_savepoint(self, streams: CheckpointStreams, kind: SavepointFormatType) -> KeyedStateHandle:
+        if kind is SavepointFormatType.NATIVE:
+            files = self._with_links(lambda: self._upload(streams, {}))
+            return KeyedStateHandle(FORMAT, self._context.key_groups, self._tables, files)
+        files = self._with_links(lambda: self._convert(streams))
+        return KeyedStateHandle(CANONICAL, self._context.key_groups, self._tables, files)
+
+    def _with_links(self, work: Callable[[], dict[str, FileRef]]) -> dict[str, FileRef]:
         self.link()
         try:
-            files = {} if self._store is None else self._upload(streams)
+            return {} if self._store is None else work()
         except FileNotFoundError as error:
             if self._abandoned:  # closed in the middle
                 raise self._closed() from error
             raise
-        self._written = {name: ref for name, ref in files.items() if name != MANIFEST}
-        return KeyedStateHandle(FORMAT, self._context.key_groups, self._tables, files)
 
     def release(self) -> None:
         # A later snapshot must not wait for links nobody needs any more.
@@ -112,12 +130,26 @@ class RocksSnapshot:
             where=f"operator '{self._context.operator}'",
         )
 
-    def _upload(self, streams: CheckpointStreams) -> dict[str, FileRef]:
+    def _convert(self, streams: CheckpointStreams) -> dict[str, FileRef]:
+        """The canonical file, from a database of its own that is opened over the links."""
+        source = open_read_only(self._links)
+        try:
+            entries: Iterator[tuple[bytes, bytes]] = source.items()  # type: ignore[assignment]  # raw mode: bytes
+            blocks = canonical_blocks(entries, self._canonical, self._tables, self._context.operator)
+            first = next(blocks, None)
+            if first is None:
+                return {}
+            name = exclusive_name(self._context, "canonical")
+            return {STATE_FILE: streams.write_exclusive(name, write_blocks(chain((first,), blocks)))}
+        finally:
+            source.close()
+
+    def _upload(self, streams: CheckpointStreams, reusable: Mapping[str, FileRef]) -> dict[str, FileRef]:
         small: dict[str, bytes] = {}
         files: dict[str, FileRef] = {}
         for path in sorted(self._links.iterdir()):
             if path.suffix == _SST:
-                known = self._reusable.get(path.name)
+                known = reusable.get(path.name)
                 # A file never changes; the comparison holds off a name used twice (R3), at the price of one stat.
                 fits = known is not None and known.size == path.stat().st_size
                 files[path.name] = known if known is not None and fits else streams.upload_shared(path)

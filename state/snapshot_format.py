@@ -25,7 +25,10 @@ from .evolved_values import EvolvedValues
 from .table_registry import naming_state
 
 FORMAT: Final = "heap-1"
-"""`KeyedStateHandle.format` of this layout."""
+"""`KeyedStateHandle.format` of this layout: of heap snapshots, and of canonical savepoints whatever the backend."""
+
+STATE_FILE: Final = "state"
+"""The one local name in `KeyedStateHandle.files`."""
 
 BLOCK_ENTRIES: Final = 4096
 """Bounds what is encoded or decoded at once; larger blocks gained nothing."""
@@ -178,41 +181,62 @@ def _headers(file: BinaryIO, path: Path, first: int, last: int) -> Iterator[Bloc
             file.seek(position)
             packed = file.read(_BLOCK.size)
             if len(packed) < _BLOCK.size:
-                raise _corrupt(path, f"a block of key group {group} is cut")
+                raise _corrupt(str(path), f"a block of key group {group} is cut")
             table_id, runs, entries, *sizes = _BLOCK.unpack(packed)
             position += _BLOCK.size + sum(sizes)
             if position > end:
-                raise _corrupt(path, f"a block of key group {group} is cut")
+                raise _corrupt(str(path), f"a block of key group {group} is cut")
             yield BlockHeader(group, table_id, runs, entries, (sizes[0], sizes[1], sizes[2], sizes[3]))
 
 
 def _read_block(file: BinaryIO, header: BlockHeader, path: Path) -> Block:
     counts, namespaces, keys, values = (file.read(size) for size in header.sizes)
     if len(values) < header.sizes[-1]:
-        raise _corrupt(path, f"a block of key group {header.group} is cut")
+        raise _corrupt(str(path), f"a block of key group {header.group} is cut")
     return Block(header.group, header.runs, header.entries, (counts, namespaces, keys, values))
 
 
 def _read_index(file: BinaryIO, path: Path) -> dict[int, tuple[int, int]]:
     header = file.read(len(_HEADER))
     if header != _HEADER:
-        raise _corrupt(path, f"its header is {header!r}, not {_HEADER!r}")
+        raise _corrupt(str(path), f"its header is {header!r}, not {_HEADER!r}")
     size = file.seek(0, 2)
     file.seek(max(size - _TRAILER.size, 0))
     trailer = file.read()
     if len(trailer) != _TRAILER.size:
-        raise _corrupt(path, "it is too short")
+        raise _corrupt(str(path), "it is too short")
     offset, length, magic = _TRAILER.unpack(trailer)
     if magic != _TRAILER_MAGIC or offset + length + _TRAILER.size != size:
-        raise _corrupt(path, "its index is not where it should be")
+        raise _corrupt(str(path), "its index is not where it should be")
     file.seek(offset)
     return msgspec.msgpack.decode(file.read(length), type=dict[int, tuple[int, int]])
 
 
-def _corrupt(path: Path, why: str) -> CheckpointError:
+def parse_blocks(group: int, content: bytes, where: str) -> Iterator[tuple[int, Block]]:
+    """(table id, block) of adjacent blocks of one key group; `where` goes into the error.
+
+    Raises:
+        CheckpointError: CORRUPT.
+    """
+    position = 0
+    while position < len(content):
+        if position + _BLOCK.size > len(content):
+            raise _corrupt(where, f"a block of key group {group} is cut")
+        table_id, runs, entries, *sizes = _BLOCK.unpack_from(content, position)
+        position += _BLOCK.size
+        parts = []
+        for size in sizes:
+            parts.append(content[position : position + size])
+            position += size
+        if position > len(content):
+            raise _corrupt(where, f"a block of key group {group} is cut")
+        yield table_id, Block(group, runs, entries, (parts[0], parts[1], parts[2], parts[3]))
+
+
+def _corrupt(where: str, why: str) -> CheckpointError:
     return CheckpointError(
         CheckpointFailureReason.CORRUPT,
         f"not a readable heap snapshot: {why}",
-        where=str(path),
+        where=where,
         fix="resume from an older checkpoint, or with the release that wrote this one",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -23,7 +23,8 @@ from .handles import KeyedStateHandle, TableInfo
 NO_NAMESPACE: Final = ""
 """`TableInfo.namespace_type` of a table whose only namespace is None."""
 
-_MAX_TABLES: Final = 1 << 16  # a table id has two bytes in both file formats
+RESERVED_TABLE: Final = (1 << 16) - 1
+"""No table gets this number, the last one of two bytes: stores keep in it what has not been given to its table yet."""
 
 
 class TableRegistry:
@@ -112,8 +113,8 @@ class TableRegistry:
         """The table under the number it asks for, or the next free one."""
         taken = {known.table_id for known in self.infos()}
         table_id = info.table_id if info.table_id not in taken else max(taken) + 1
-        if table_id >= _MAX_TABLES:
-            raise StateError(f"more than {_MAX_TABLES} states", where=self._where, fix="use fewer names")
+        if table_id >= RESERVED_TABLE:
+            raise StateError(f"more than {RESERVED_TABLE} states", where=self._where, fix="use fewer names")
         return msgspec.structs.replace(info, table_id=table_id)
 
     def _refuse_other_keys(self, one: TableInfo, other: TableInfo, in_one: str, in_other: str) -> None:
@@ -194,16 +195,20 @@ def naming_state(operator: str, name: str) -> Iterator[None]:
         raise
 
 
-def require_format(handles: Iterable[KeyedStateHandle], wanted: str, operator: str, backend: str) -> None:
-    """Refuses state that another backend wrote. Converting between formats has its place here.
+def require_format(
+    handles: Iterable[KeyedStateHandle], readable: Collection[str], operator: str, backend: str
+) -> None:
+    """Refuses state in a format that the backend does not read: another backend's own one.
 
     Raises:
         StateError: naming both formats.
     """
     for handle in handles:
-        if handle.format != wanted:
+        if handle.format not in readable:
+            formats = " and ".join(f"'{name}'" for name in readable)
             raise StateError(
-                f"the restored state has the format '{handle.format}', the backend '{backend}' reads '{wanted}'",
+                f"the restored state has the format '{handle.format}', the backend '{backend}' reads {formats}",
                 where=f"operator '{operator}', key groups {handle.key_groups[0]}-{handle.key_groups[1]}",
-                fix="set state.backend.type to the backend that the checkpoint was taken with",
+                fix="set state.backend.type to the backend it was taken with; to change the backend, start there, take a"
+                " canonical savepoint (SavepointFormatType.CANONICAL), and start from that",
             )

@@ -188,6 +188,12 @@ EXTERNALIZED_CHECKPOINT_RETENTION: Final = _option(
     choice("RETAIN_ON_CANCELLATION", "DELETE_ON_CANCELLATION", "NO_EXTERNALIZED_CHECKPOINTS"),
     "What becomes of the checkpoints of a job that is cancelled. Flink's default keeps none; here nothing is deleted unasked.",
 )
+SAVEPOINT_DIR: Final = _option(
+    "execution.checkpointing.savepoint-dir",
+    None,
+    _maybe(text("a folder or an fsspec URL", "s3://bucket/savepoints")),
+    "Where savepoints go that are triggered without a directory: <dir>/savepoint-<job>-<random>.",
+)
 SAVEPOINT_PATH: Final = _option(
     "execution.savepoint.path",
     None,
@@ -456,6 +462,7 @@ def environment_name(key: str) -> str:
 LEGACY_KEYS: Final = {
     "state.backend": STATE_BACKEND.key,
     "state.checkpoints.dir": CHECKPOINTING_DIR.key,
+    "state.savepoints.dir": SAVEPOINT_DIR.key,
     "state.checkpoints.num-retained": NUM_RETAINED_CHECKPOINTS.key,
     "restart-strategy": RESTART_STRATEGY.key,
     "execution.checkpointing.externalized-checkpoint-retention-mode": EXTERNALIZED_CHECKPOINT_RETENTION.key,

@@ -33,7 +33,6 @@ class StreamExecutionEnvironment(environment.StreamExecutionEnvironment):
 
     def __init__(self, configuration: Configuration | None = None) -> None:
         super().__init__(None if configuration is None else without_ignored_keys(configuration, self))
-        self._savepoint_directory: str | None = None
 
     @staticmethod
     def get_execution_environment(configuration: Configuration | None = None) -> StreamExecutionEnvironment:
@@ -105,16 +104,12 @@ class StreamExecutionEnvironment(environment.StreamExecutionEnvironment):
         return False
 
     def set_default_savepoint_directory(self, directory: str) -> Self:
-        """Remembered only: jobs start from checkpoints, which are kept."""
-        _LOG.info(
-            "no savepoints are written to %s: start from a retained checkpoint (--resume, --from)", directory
-        )
-        self._savepoint_directory = str(directory)
-        return self
+        """Where savepoints go that are triggered without a directory."""
+        return self.configure({options.SAVEPOINT_DIR.key: str(directory)})
 
     def get_default_savepoint_directory(self) -> str | None:
-        """What `set_default_savepoint_directory` was given."""
-        return self._savepoint_directory
+        """What `set_default_savepoint_directory` or the key `execution.checkpointing.savepoint-dir` says."""
+        return self.get_configuration().get(options.SAVEPOINT_DIR)
 
     def get_default_local_parallelism(self) -> int:
         """As `get_parallelism`: all environments are local ones."""

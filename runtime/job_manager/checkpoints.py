@@ -21,6 +21,8 @@ from ...checkpoint.coordination import (
     Declined,
     DiscardCheckpoints,
     DiscardFiles,
+    DiscardSavepoint,
+    DrainSources,
     EnumeratorsSnapshotted,
     Event,
     FailJob,
@@ -38,14 +40,17 @@ from ...checkpoint.coordination import (
 from ...checkpoint.coordinator import CheckpointCoordinator
 from ...checkpoint.messages import AckCheckpoint, DeclineCheckpoint, FromTask, ToTask
 from ...checkpoint.metadata import encode_metadata, metadata_from
+from ...checkpoint.savepoint_folder import SavepointFolder, new_savepoint_folder
 from ...checkpoint.storage import CheckpointStorage
 from ...core.clock import Clock
 from ...core.errors import CheckpointError, CheckpointFailureReason
 from ...core.faults import fault_point
+from ...core.savepoints import SavepointTarget
 from ..graph.execution_graph import ExecutionGraph
 from .background import Background
 from .cleanup import Cleanup
 from .restore import describe_operators
+from .savepoints import SavepointRequest, Stop
 from .scheduling import Failure, JobStatus
 
 _LOG: Final = logging.getLogger(__name__)
@@ -69,6 +74,15 @@ class Peers(Protocol):
 
     def final_checkpoint_completed(self) -> None:
         """The checkpoint of `request_final` is durable."""
+
+    def drain_sources(self, subtasks: Sequence[str]) -> None:
+        """End the input of each of these subtasks of the current attempt."""
+
+    def savepoint_completed(self, request_ids: Sequence[str], savepoint: SavepointTarget) -> None:
+        """It is durable; if it stops the job, all tasks stand still behind it and may end their commits."""
+
+    def savepoint_failed(self, request_ids: Sequence[str], error: CheckpointError) -> None:
+        """Nothing is left of it. Also called with ids of requests that wanted no savepoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +125,7 @@ class Checkpoints:
         self._sources = tuple(str(s.subtask_id) for s in job.graph.subtasks if s.vertex.is_source)
         self._index = {str(subtask.subtask_id): subtask.index for subtask in job.graph.subtasks}
         self._stopping = False
+        self._noted_stop: str | None = None  # a savepoint that the job's record may say it ended with
 
     # ---- from the scheduler -------------------------------------------------------------------------------------------
 
@@ -136,6 +151,14 @@ class Checkpoints:
     def request(self, request_id: str) -> None:
         """Somebody wants a checkpoint now; it waits for the one in flight. `statistics` tell what became of it."""
         self._run(TriggerRequested(request_id, self._clock.now_ms()))
+
+    def request_savepoint(self, request: SavepointRequest) -> None:
+        """Somebody wants a savepoint; `savepoint_completed` or `savepoint_failed` follows."""
+        folder = new_savepoint_folder(request.directory, self._job.storage.job_id)
+        target = SavepointTarget(folder, request.format, stops=request.stop is not Stop.NO)
+        drain = request.stop is Stop.DRAIN
+        now_ms = self._clock.now_ms()
+        self._run(TriggerRequested(request.request_id, now_ms, savepoint=target, drain=drain))
 
     def request_final(self) -> None:
         """All input has ended; `final_checkpoint_completed` or `fail_job` follows."""
@@ -198,11 +221,15 @@ class Checkpoints:
                 self._peers.send_to_tasks(message, subtasks)
             case WriteMetadata(data=data):
                 self._write(data)
+            case DrainSources(subtasks=subtasks):
+                self._peers.drain_sources(subtasks)
             case AwaitMetadata(checkpoint_ids=numbers):
                 _LOG.info("the metadata of checkpoints %s is still being written", numbers)
             case DiscardCheckpoints(checkpoint_ids=numbers):
                 for number in numbers:
                     self._cleanup.delete(partial(storage.discard, number))
+            case DiscardSavepoint(folder=folder):
+                self._discard_savepoint(folder)
             case DiscardFiles(files=files):
                 self._cleanup.delete(partial(storage.discard_files, files))
             case CheckpointCompleted(checkpoint_id=number, final=final):
@@ -216,13 +243,17 @@ class Checkpoints:
                     action.unaligned,
                 )
                 self._cleanup.retry()
-                if final:
+                if action.savepoint is not None:
+                    self._peers.savepoint_completed(action.request_ids, action.savepoint)
+                elif final:
                     self._peers.final_checkpoint_completed()
             case CheckpointFailed(checkpoint_id=number, detail=detail, counted=counted):
                 log = _LOG.warning if counted else _LOG.info
                 log("checkpoint %d failed: %s", number, detail)
-            case RequestRefused(detail=detail):
+                self._peers.savepoint_failed(action.request_ids, _no_savepoint(action.reason, detail))
+            case RequestRefused(request_id=request_id, detail=detail):
                 _LOG.info("no checkpoint was started: %s", detail)
+                self._peers.savepoint_failed((request_id,), _no_savepoint(action.reason, detail))
             case FailJob(reason=reason, detail=detail, consecutive_failures=count):
                 self._peers.fail_job(Failure(_too_many_failures(reason, detail, count, storage.job_folder)))
             case _:
@@ -239,6 +270,9 @@ class Checkpoints:
         )
 
         def write() -> None:
+            if data.savepoint is not None:
+                self._write_savepoint(data.savepoint, encode_metadata(metadata))
+                return
             fault_point("job-manager.before-metadata")
             job.storage.write_metadata(number, encode_metadata(metadata))
             fault_point("job-manager.metadata-durable")
@@ -249,6 +283,31 @@ class Checkpoints:
             lambda error: self._written(MetadataFailed(number, str(error))),
         )
 
+    def _write_savepoint(self, savepoint: SavepointTarget, metadata: bytes) -> None:
+        """In the helper thread. That the job stops is noted before anybody can hear of it and commit."""
+        fault_point("job-manager.before-savepoint")
+        SavepointFolder(savepoint.folder).write_metadata(metadata)
+        if savepoint.stops:
+            self._noted_stop = savepoint.folder
+            self._job.storage.note_stop(savepoint.folder)
+            fault_point("job-manager.stop-noted")
+
+    def _discard_savepoint(self, folder: str) -> None:
+        """First nothing leads to it any more: in the thread in which a restart would claim its attempt afterwards."""
+
+        def delete(_: object = None) -> None:
+            self._cleanup.delete(lambda: SavepointFolder(folder).delete())
+
+        if self._noted_stop != folder:
+            delete()
+            return
+        self._noted_stop = None
+        self._background.submit(
+            lambda: self._job.storage.note_stop(None),
+            delete,
+            lambda error: _LOG.warning("the savepoint %s is left behind: %s", folder, error),
+        )
+
     def _written(self, outcome: MetadataDurable | MetadataFailed) -> None:
         self._run(outcome)
         self._settle()
@@ -257,6 +316,14 @@ class Checkpoints:
         if self._stopping and not self._coordinator.awaits_metadata:
             self._stopping = False
             self._peers.checkpointing_settled()
+
+
+def _no_savepoint(reason: CheckpointFailureReason, detail: str) -> CheckpointError:
+    return CheckpointError(
+        reason,
+        f"no savepoint was taken: {detail}",
+        fix="mend the cause, or raise execution.checkpointing.timeout; the job goes on, or restarts from its last checkpoint",
+    )
 
 
 def _too_many_failures(

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from random import Random
-from typing import Any, NoReturn
+from typing import Any
 
 from ...core.clock import Clock, SystemClock
 from ...core.configuration import Configuration, options
-from ...core.errors import JobCancelledError, JobDefinitionError, JobExecutionError
+from ...core.errors import ConfigurationError, JobCancelledError, JobExecutionError
 from ...core.ids import JobId
+from ...core.savepoints import SavepointFormatType
 from ...operators.accumulator_registry import accumulator_results
 from ..graph.execution_graph import ExecutionGraph
 from ..graph.job_graph import JobGraph
@@ -21,7 +22,8 @@ from .batch_mode import fit_to_mode
 from .cluster import Cluster
 from .completable_future import CompletableFuture, completed, following
 from .job_master import JobMaster, JobRun
-from .job_setup import make_cluster, prepare_run
+from .job_setup import absolute_directory, make_cluster, prepare_run
+from .savepoints import Stop
 from .scheduling import JobFailed, JobFinished, JobStatus
 from .signals import SignalGuard
 from .statistics import JobStatistics
@@ -161,23 +163,56 @@ class JobClient:
         """The result to come; its `result()` raises as `wait`. Cancelling the future does nothing to the job."""
         return following(self._result)
 
-    def trigger_savepoint(self, savepoint_directory: str | None = None) -> NoReturn:
-        """Not supported.
+    def trigger_savepoint(
+        self, savepoint_directory: str | None = None, format_type: SavepointFormatType | None = None
+    ) -> Future[str]:
+        """Take a savepoint while the job goes on. From any thread.
+
+        A savepoint is yours: the job never deletes it, never restores it by itself, and commits no output with it. What sinks
+        have pre-committed at its barrier is committed with the job's next checkpoint, or by the job that you start from it,
+        whichever comes first. Once the job has fallen back to a checkpoint before the savepoint, that output belongs to the
+        records written again, and sinks with transactions refuse to commit it from the savepoint.
+        Source: FLIP-203.
+
+        Args:
+            savepoint_directory: a folder or URL, in which it gets a folder of its own; `execution.checkpointing.savepoint-dir`
+                if None.
+            format_type: CANONICAL, which every state backend restores, if None; or NATIVE.
+
+        Returns:
+            Its path or URL, good for `--from`; raises CheckpointError when it could not be taken.
 
         Raises:
-            JobDefinitionError: always; checkpoints are kept, and a job starts from any of them.
+            ConfigurationError: no directory is given or configured.
         """
-        raise JobDefinitionError(
-            f"no savepoint can be written{f' to {savepoint_directory}' if savepoint_directory else ''}",
-            fix="start from a retained checkpoint: millstream run job.py --resume, or --from PATH",
-        )
+        return self._savepoint(savepoint_directory, format_type, Stop.NO)
 
     def stop_with_savepoint(
-        self, advance_to_end_of_event_time: bool, savepoint_directory: str | None = None
-    ) -> NoReturn:
-        """Not supported. Raises as `trigger_savepoint`."""
-        del advance_to_end_of_event_time
-        self.trigger_savepoint(savepoint_directory)
+        self,
+        advance_to_end_of_event_time: bool,
+        savepoint_directory: str | None = None,
+        format_type: SavepointFormatType | None = None,
+    ) -> Future[str]:
+        """End the job with a savepoint, as FINISHED, all output that it covers committed. From any thread.
+
+        Sources stop at its barrier, and nothing fires or is emitted behind it. If it fails, the job goes on; if it was drained
+        for it, it restarts from its last checkpoint. Once the savepoint is complete, the job is never restarted, since its
+        checkpoints are behind it: if a commit fails then, the job fails, and the job started from the savepoint commits.
+
+        Args:
+            advance_to_end_of_event_time: let the input end first (MAX watermark), so that all event-time timers and windows
+                fire. The job is not meant to be continued from there.
+            savepoint_directory: as of `trigger_savepoint`.
+            format_type: as of `trigger_savepoint`.
+
+        Returns:
+            Its path or URL, when the job has ended; raises CheckpointError when it could not be taken.
+
+        Raises:
+            ConfigurationError: no directory is given or configured.
+        """
+        stop = Stop.DRAIN if advance_to_end_of_event_time else Stop.SUSPEND
+        return self._savepoint(savepoint_directory, format_type, stop)
 
     # ---- ours ---------------------------------------------------------------------------------------------------------
 
@@ -218,6 +253,19 @@ class JobClient:
         yield from self._master.results.of(operator_id)
         self._result.result()
 
+    def _savepoint(
+        self, directory: str | None, format_type: SavepointFormatType | None, stop: Stop
+    ) -> Future[str]:
+        configuration = Configuration(dict(self._run_description.configuration))
+        given = directory if directory is not None else configuration.get(options.SAVEPOINT_DIR)
+        if given is None:
+            raise ConfigurationError(
+                "no directory for savepoints is given or configured",
+                fix=f"pass savepoint_directory, or set {options.SAVEPOINT_DIR.key}",
+            )
+        kind = SavepointFormatType.CANONICAL if format_type is None else format_type
+        return self._master.savepoint(absolute_directory(str(given)), kind, stop)
+
     # ---- inside -------------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -245,6 +293,7 @@ class JobClient:
             self._master.close(force=forced)
         finally:
             self._conclude(problem, self._clock.monotonic_ms() - self._started_ms)
+            self._master.conclude()
             atexit.unregister(self.cancel_and_wait)
 
     def _loop(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -22,6 +23,8 @@ from ...checkpoint.metadata import Metadata
 from ...core.clock import Clock
 from ...core.errors import CheckpointError, CheckpointFailureReason, ConnectorError
 from ...core.ids import SubtaskId, subtask_id
+from ...core.savepoints import SavepointFormatType, SavepointTarget
+from ...operators.iteration import IterationHeadSpec
 from .. import messages as wire
 from ..graph.execution_graph import ExecutionGraph
 from ..graph.job_graph import JobVertex
@@ -34,6 +37,7 @@ from .failure import failure_of_task, failure_of_worker
 from .restart_strategy import RestartStrategy
 from .restore import RestorePlan, plan_restore
 from .restore_points import RestorePoints
+from .savepoints import SavepointRequest, SavepointRequests, Stop, no_checkpoints, suspended_loop
 from .scheduler import Scheduler
 from .scheduling import (
     Action,
@@ -61,6 +65,7 @@ from .scheduling import (
     Started,
     StartWorkers,
     StopCheckpointing,
+    StoppedWithSavepoint,
     TasksRunning,
     TasksStopped,
     Tick,
@@ -126,6 +131,7 @@ class JobMaster:
         self._last_failure: str | None = None
         self._cancel_asked = False
         self._at_work = False  # whether anything was ever given to read
+        self._savepoints = SavepointRequests()
         self.results = CollectedResults()
         self.outcome: JobFinished | JobFailed | JobCancelled | None = None
 
@@ -145,6 +151,19 @@ class JobMaster:
         if self._checkpoints is not None:
             self._checkpoints.request(request_id)
 
+    def savepoint(self, directory: str, kind: SavepointFormatType, stop: Stop) -> Future[str]:
+        """Take a savepoint in a new folder below `directory`: its path or URL. From any thread.
+
+        The future raises CheckpointError when it cannot be taken, or the job ends otherwise.
+        """
+        future = self._savepoints.submit(directory, kind, stop)
+        self._cluster.wake()
+        return future
+
+    def conclude(self) -> None:
+        """Nothing of the job runs any more: whoever waits for a savepoint hears of it."""
+        self._savepoints.conclude(self.outcome)
+
     def step(self) -> bool:
         """Handle everything that has come up; whether there was anything."""
         now_ms = self._clock.monotonic_ms()
@@ -154,6 +173,8 @@ class JobMaster:
                 self._on_message(event.worker, event.message)
             else:
                 self._on_gone(event)
+        for request in self._savepoints.take():
+            self._request_savepoint(request)
         if self._cancel_asked:
             self._cancel_asked = False
             self._post(CancelRequested())
@@ -328,6 +349,36 @@ class JobMaster:
     def final_checkpoint_completed(self) -> None:
         """See `checkpoints.Peers`."""
         self._post(FinalCheckpointCompleted(self._scheduler.attempt))
+
+    def drain_sources(self, subtasks: Sequence[str]) -> None:
+        """See `checkpoints.Peers`."""
+        for subtask in subtasks:
+            self._cluster.send(self._worker_of[subtask], wire.DrainSource(self.attempt_of(subtask), subtask))
+
+    def savepoint_completed(self, request_ids: Sequence[str], savepoint: SavepointTarget) -> None:
+        """See `checkpoints.Peers`."""
+        for request_id in request_ids:
+            if savepoint.stops:
+                self._savepoints.stopped(request_id, savepoint.folder)
+            else:
+                self._savepoints.completed(request_id, savepoint.folder)
+        if savepoint.stops:
+            self._post(StoppedWithSavepoint(self._scheduler.attempt))
+
+    def savepoint_failed(self, request_ids: Sequence[str], error: CheckpointError) -> None:
+        """See `checkpoints.Peers`."""
+        for request_id in request_ids:
+            self._savepoints.failed(request_id, error)
+
+    def _request_savepoint(self, request: SavepointRequest) -> None:
+        vertices = self._run.graph.job.vertices
+        loops = any(isinstance(o.operator, IterationHeadSpec) for v in vertices for o in v.operators)
+        if self._checkpoints is None:
+            self._savepoints.failed(request.request_id, no_checkpoints())
+        elif request.stop is Stop.SUSPEND and loops:
+            self._savepoints.failed(request.request_id, suspended_loop())
+        else:
+            self._checkpoints.request_savepoint(request)
 
     # ---- what the scheduler asks for ----------------------------------------------------------------------------------
 

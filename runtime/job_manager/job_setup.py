@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from ...checkpoint.catalog import (
     list_checkpoints,
     load,
     resume_point,
+    stopped_at,
     unfinished_run,
     verify,
 )
@@ -39,6 +41,8 @@ from .restart_strategy import Backoff, ExponentialDelay, FailureRate, FixedDelay
 from .restore import check_channels, describe_operators
 from .restore_points import RestorePoints
 from .scheduling import JobStatus, Region, SchedulerConfig
+
+_LOG: Final = logging.getLogger(__name__)
 
 DEFAULT_CHECKPOINT_DIR: Final = ".millstream/checkpoints"
 """Under the working directory: where checkpoints go when they are on and no directory is set."""
@@ -151,9 +155,13 @@ def check_unaligned(configuration: Configuration) -> None:
 
 def checkpoint_directory(configuration: Configuration) -> str:
     """Absolute path, or URL, of the checkpoint directory."""
-    configured = configuration.get(options.CHECKPOINTING_DIR) or DEFAULT_CHECKPOINT_DIR
-    local = configured.removeprefix("file://")
-    return configured if "://" in local else str(Path(local).expanduser().absolute())
+    return absolute_directory(configuration.get(options.CHECKPOINTING_DIR) or DEFAULT_CHECKPOINT_DIR)
+
+
+def absolute_directory(given: str) -> str:
+    """A directory as other processes name it: an absolute path, or the URL as it is."""
+    local = given.removeprefix("file://")
+    return given if "://" in local else str(Path(local).expanduser().absolute())
 
 
 def restart_strategy(configuration: Configuration, random: Random) -> RestartStrategy:
@@ -251,6 +259,10 @@ def _origin(
         return _Origin(new_job_id(), _named_checkpoint(savepoint_path))
     if not resume:
         return _Origin(new_job_id())
+    savepoint = stopped_at(directory, name)
+    if savepoint is not None:
+        _LOG.info("the job goes on from the savepoint it ended with: %s", savepoint)
+        return _Origin(new_job_id(), _named_checkpoint(savepoint))
     found = resume_point(directory, name, fallback=fallback)
     if found is None:
         died_early = unfinished_run(directory, name)

@@ -17,6 +17,7 @@ Rules of this file:
   none; but one that is not recoverable fails the job, since a restart would lose data.
 - A cancellation turns restarts into a cancellation. A job that is already failing for good still fails: its error is told.
 - A failure while the regions finish restarts all of them from the final checkpoint: their sources are at their end at once.
+- After `StoppedWithSavepoint` there is no restart: a failure while the regions finish then ends the job, whose savepoint is whole.
 - Whoever does not stop in time is killed; a worker that was killed for this uses up no restart.
 
 INVARIANT S1: tasks of two attempts of a region never run at the same time: `DeployAll` leaves only when no worker may still have
@@ -61,6 +62,7 @@ from .scheduling import (
     Started,
     StartWorkers,
     StopCheckpointing,
+    StoppedWithSavepoint,
     TasksRunning,
     TasksStopped,
     Tick,
@@ -105,6 +107,7 @@ class Scheduler:
         self._failure: Failure | None = None
         self._settled = True
         self._final_requested = False
+        self._last_attempts = False  # no attempt may follow
         # Every worker is in none or one of the first two; those with tasks (`RegionRun.busy`) are registered.
         self._starting: set[int] = set()
         self._registered: set[int] = set()
@@ -174,6 +177,11 @@ class Scheduler:
             case FinalCheckpointCompleted(attempt=attempt):
                 is_late = attempt != self._attempt or not self._final_requested
                 return [] if is_late else self._finish(commit_now=False)
+            case StoppedWithSavepoint(attempt=attempt):
+                if attempt != self._attempt or set(self.stages) != {Stage.EXECUTING}:
+                    return []
+                self._last_attempts = True
+                return self._finish(commit_now=False)
             case CancelRequested():
                 return self._on_cancel(now_ms)
             case Tick():
@@ -348,7 +356,8 @@ class Scheduler:
             return []
         if any(run.stage is Stage.FINISHING for run in runs):
             runs = [run for run in self._regions if run.has_attempt]
-        delay_ms = self._strategy.on_failure(now_ms) if failure.recoverable else None
+        restarts = failure.recoverable and not self._last_attempts
+        delay_ms = self._strategy.on_failure(now_ms) if restarts else None
         if delay_ms is None:
             return self._fail_for_good(runs, failure, now_ms)
         self._restarts += 1

@@ -165,6 +165,14 @@ class FinalCheckpointCompleted:
 
 
 @dataclass(frozen=True, slots=True)
+class StoppedWithSavepoint:
+    """All tasks stand still behind a savepoint that is durable: they end their commits, and the job is over. No attempt may follow:
+    the job's checkpoints are behind what is committed now."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class CancelRequested:
     """The user wants the job to end now."""
 
@@ -186,6 +194,7 @@ Event: TypeAlias = (
     | TasksStopped
     | CheckpointSettled
     | FinalCheckpointCompleted
+    | StoppedWithSavepoint
     | CancelRequested
     | Tick
 )

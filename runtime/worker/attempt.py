@@ -55,6 +55,7 @@ from .pacing import FastestPace, Pace, PacedLocalChannel, PacedRemoteChannel
 from .processing_time import ProcessingTimeService, StandingTime
 from .settings import WorkerSettings
 from .source_task import SourceTask
+from .suspension import SuspendableTime
 from .task import Task, TaskEvents
 
 _NOTHING_RESTORED = OperatorRestore(snapshot=OperatorSnapshot())
@@ -388,7 +389,7 @@ class Attempt:
                 services=self._function_services(description, restore),
             ),
             output=task.chain.outputs[task.chain.operators.index(operator)],
-            processing_time=self._processing_time(description),
+            processing_time=self._processing_time(task, description),
             clock=services.clock,
             restored_lists=restore.snapshot.lists,
             open_backend=lambda: self._open_backend(subtask, description, restore),
@@ -396,7 +397,7 @@ class Attempt:
             run_in_background=lambda work, handler: services.commits.run(
                 work, lambda done: handler(done.result())
             ),
-            call_soon=lambda action: services.handed_over.put(subtask, action),
+            call_soon=lambda action: services.handed_over.put(subtask, lambda: task.suspension.run(action)),
             send_to_client=send_to_client,
             restored_committables=restore.committables,
             all_committables=restore.all_committables,
@@ -416,10 +417,12 @@ class Attempt:
             self.settings.job_parameters,
         )
 
-    def _processing_time(self, description: ChainedOperator) -> ProcessingTime:
+    def _processing_time(self, task: Task, description: ChainedOperator) -> ProcessingTime:
         """In BATCH mode keyed operators fire their timers after each key, whatever the wall clock says."""
         keyed_batch = self.settings.batch_mode and isinstance(description.operator, KeyedSpec)
-        return StandingTime(self._services.clock) if keyed_batch else self._services.time
+        if keyed_batch:
+            return StandingTime(self._services.clock)
+        return SuspendableTime(self._services.time, task.suspension)
 
     def _open_backend(
         self, subtask: Subtask, description: ChainedOperator, restore: OperatorRestore

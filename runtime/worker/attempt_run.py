@@ -18,6 +18,7 @@ from ..messages import (
     AddSplits,
     AlignWatermarks,
     DeployTasks,
+    DrainSource,
     FinishTasks,
     FromSubtask,
     FromWorker,
@@ -219,20 +220,22 @@ class AttemptRun:
     # ---- messages
 
     def on_message(
-        self, message: AddSplits | AlignWatermarks | TriggerSource | NotifyTasks | FinishTasks
+        self, message: AddSplits | AlignWatermarks | DrainSource | TriggerSource | NotifyTasks | FinishTasks
     ) -> None:
         """What the JobManager says to tasks of this attempt; nothing is heard any more once one has failed."""
         if not self._failed:
             self._guarded(lambda: self._handle(message))
 
     def _handle(
-        self, message: AddSplits | AlignWatermarks | TriggerSource | NotifyTasks | FinishTasks
+        self, message: AddSplits | AlignWatermarks | DrainSource | TriggerSource | NotifyTasks | FinishTasks
     ) -> None:
         match message:
             case AlignWatermarks(subtask=subtask, max_watermark=max_watermark):
                 self._source(subtask).align(max_watermark)
             case AddSplits(subtask=subtask, splits=splits, no_more=no_more):
                 self._source(subtask).add_splits(splits, no_more=no_more)
+            case DrainSource(subtask=subtask):
+                self._source(subtask).drain()
             case TriggerSource(subtask=subtask, trigger=trigger):
                 self._source(subtask).trigger(trigger)
             case NotifyTasks(notification=notification):

@@ -8,11 +8,14 @@ from concurrent.futures import Future
 import msgspec
 
 from ...checkpoint.messages import AckCheckpoint, DeclineCheckpoint, FromTask
+from ...checkpoint.savepoint_folder import SavepointFolder
 from ...core.clock import Clock
-from ...core.errors import MillstreamError
+from ...core.errors import MillstreamError, StateError
 from ...core.faults import fault_point
+from ...core.savepoints import SavepointTarget
 from ...operators.base import snapshot_of
-from ...state.handles import ChannelStateHandle, OperatorSnapshot, SubtaskSnapshot
+from ...state.backend import CheckpointStreams, PendingSnapshot, SupportsSavepoints
+from ...state.handles import ChannelStateHandle, KeyedStateHandle, OperatorSnapshot, SubtaskSnapshot
 from .attempt import Attempt
 from .background import Background
 from .task import TakenSnapshot, Task
@@ -45,14 +48,20 @@ class SnapshotUploads:
         acknowledge, or decline if the storage fails or the checkpoint was given up."""
         assert attempt.storage is not None
         subtask = task.subtask.subtask_id
-        streams = attempt.storage.streams(taken.barrier.checkpoint_id, attempt.number)
+        savepoint = taken.barrier.savepoint
+        if savepoint is None:
+            streams = attempt.storage.streams(taken.barrier.checkpoint_id, attempt.number)
+        else:
+            streams = SavepointFolder(savepoint.folder).streams(attempt.number)
         keyed = {operator: part.keyed for operator, part in taken.parts.items() if part.keyed is not None}
         started_ms = self._clock.monotonic_ms()
         self._writing.add(subtask)
 
         def write() -> SubtaskSnapshot:
-            fault_point("task.uploading")
-            handles = {operator: pending.write(streams) for operator, pending in keyed.items()}
+            fault_point("task.uploading" if savepoint is None else "task.uploading-savepoint")
+            handles = {
+                operator: _write_keyed(pending, streams, savepoint) for operator, pending in keyed.items()
+            }
             parts = taken.parts.items()
             return SubtaskSnapshot(
                 {operator: snapshot_of(part, handles.get(operator)) for operator, part in parts}
@@ -120,3 +129,16 @@ def with_channels(
         before = operators.get(operator_id, OperatorSnapshot())
         operators[operator_id] = msgspec.structs.replace(before, channels=handles)
     return SubtaskSnapshot(operators)
+
+
+def _write_keyed(
+    pending: PendingSnapshot, streams: CheckpointStreams, savepoint: SavepointTarget | None
+) -> KeyedStateHandle:
+    if savepoint is None:
+        return pending.write(streams)
+    if not isinstance(pending, SupportsSavepoints):
+        raise StateError(
+            "this state backend writes no savepoints",
+            fix="start from a retained checkpoint: millstream run job.py --resume, or --from PATH",
+        )
+    return pending.write_savepoint(streams, savepoint.format)

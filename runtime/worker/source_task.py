@@ -71,6 +71,7 @@ class SourceTask(Task):
         self._more_splits = True
         self._unfinished: set[str] = set()
         self._waiting_barriers: list[CheckpointBarrier] = []
+        self._over = False  # nothing is read any more
         self._alignment = self._make_alignment(time, report_watermark)
 
     def _make_alignment(self, time: ProcessingTime, report: Callable[[int], None]) -> SourceAlignment | None:
@@ -107,7 +108,9 @@ class SourceTask(Task):
 
     def trigger(self, trigger: TriggerCheckpoint) -> None:
         """Take this checkpoint: called between batches. Barriers wait while results are left at the end of the input."""
-        barrier = CheckpointBarrier(trigger.checkpoint_id, trigger.timestamp_ms, self._overtake_after_ms)
+        savepoint = trigger.savepoint
+        overtake_after_ms = self._overtake_after_ms if savepoint is None else None
+        barrier = CheckpointBarrier(trigger.checkpoint_id, trigger.timestamp_ms, overtake_after_ms, savepoint)
         if self._ending:
             self._waiting_barriers.append(barrier)
         else:
@@ -119,6 +122,8 @@ class SourceTask(Task):
                 return False
             self.take_snapshot(self._waiting_barriers.pop(0))
             return True
+        if self._over:
+            return False
         if self._alignment is not None and self._alignment.waits:
             self.retry_at_ms = None  # a message ends the waiting
             return False
@@ -144,12 +149,21 @@ class SourceTask(Task):
                 self.retry_at_ms = self._clock.monotonic_ms() + retry_in_ms
                 return False
             case EndOfSource():
-                self.watermark = MAX_TIMESTAMP
-                self.chain.entry.process_watermark(MAX_TIMESTAMP)
-                if self._alignment is not None:
-                    self._alignment.end()
-                self.end_input()
+                self._end()
         return True
+
+    def drain(self) -> None:
+        """End the input here, between batches, though the source has more: what is unread stays in the snapshot's splits."""
+        if not self._over:
+            self._end()
+
+    def _end(self) -> None:
+        self._over = True
+        self.watermark = MAX_TIMESTAMP
+        self.chain.entry.process_watermark(MAX_TIMESTAMP)
+        if self._alignment is not None:
+            self._alignment.end()
+        self.end_input()
 
     def _add_own_state(self, parts: dict[str, OperatorSnapshotParts], checkpoint_id: int) -> None:
         operator_id = self.chain.descriptions[0].operator_id

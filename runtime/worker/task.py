@@ -24,6 +24,7 @@ from ..exchange.record_writer import RecordWriter
 from ..graph.execution_graph import Subtask
 from .chain import Chain
 from .pacing import FastestPace, Pace
+from .suspension import Suspension
 
 _NEVER_MS: Final = 1 << 62
 _SLOW_STEP_MS: Final = 20
@@ -58,6 +59,7 @@ class Task(ABC):
     """What source and other subtasks have in common.
 
     Attributes:
+        suspension: whether it stands still behind a savepoint that stops the job.
         paces: of the channels behind `writers`.
         next_flush_ms: monotonic time at which what is held back has waited long enough.
         retry_at_ms: monotonic time before which another `step` is pointless, if nothing else happens; None: no such time.
@@ -75,6 +77,7 @@ class Task(ABC):
         self.subtask = subtask
         self.chain = chain
         self.writers = tuple(writers)
+        self.suspension = Suspension()
         self.paces: Sequence[Pace | FastestPace] = ()
         self.next_flush_ms = 0
         self.records_in = 0
@@ -94,6 +97,8 @@ class Task(ABC):
 
     def step(self) -> bool:
         """Take and process one piece of input. False: nothing to do, or no room for results."""
+        if self.suspension.active:
+            return False
         if self._overtake_at_ms is not None and self._overtake_if_due():
             return True
         if self._when_drained and self._run_when_drained():
@@ -259,6 +264,8 @@ class Task(ABC):
         self._add_own_state(parts, barrier.checkpoint_id)
         self._pass_barrier_on(barrier, in_flight)
         sync_ms = self._clock.monotonic_ms() - before
+        if barrier.stops:
+            self.suspension.begin(barrier.checkpoint_id)
         self._events.snapshot_taken(self, TakenSnapshot(barrier, parts, alignment_ms, sync_ms, in_flight))
 
     def _pass_barrier_on(self, barrier: CheckpointBarrier, in_flight: InFlightRecords) -> None:
@@ -283,6 +290,8 @@ class Task(ABC):
                 operator.notify_checkpoint_subsumed(notification.oldest_retained)
             else:
                 operator.notify_checkpoint_aborted(checkpoint_id)
+        if isinstance(notification, NotifyCheckpointAborted):
+            self.suspension.abort(checkpoint_id)
 
     def close(self) -> None:
         """Close all operators, each even if another failed to; the first error is raised at the end."""

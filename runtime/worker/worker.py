@@ -22,6 +22,7 @@ from ..messages import (
     AlignWatermarks,
     CancelTasks,
     DeployTasks,
+    DrainSource,
     FinishTasks,
     FromWorker,
     NotifyTasks,
@@ -175,7 +176,14 @@ class Worker:
                 self._link.send(TasksStopped(attempt))
             case Shutdown():
                 self._stop()
-            case AddSplits() | AlignWatermarks() | TriggerSource() | NotifyTasks() | FinishTasks():
+            case (
+                AddSplits()
+                | AlignWatermarks()
+                | DrainSource()
+                | TriggerSource()
+                | NotifyTasks()
+                | FinishTasks()
+            ):
                 if message.attempt in self._runs:
                     self._runs[message.attempt].on_message(message)
             case _:

@@ -92,7 +92,6 @@ def test_unaligned_checkpoints_are_set_and_need_no_force(env, log):
         lambda env: env.set_python_requirements("requirements.txt", requirements_cache_dir="cache"),
         lambda env: env.set_python_executable("python9"),
         lambda env: env.enable_changelog_state_backend(enabled=True),
-        lambda env: env.set_default_savepoint_directory("/savepoints"),
         lambda env: env.configure(Configuration().set_string("pipeline.jars", "file:///a.jar")),
     ],
 )
@@ -101,6 +100,13 @@ def test_what_changes_no_result_is_one_line_in_the_log(env, log, call):
     call(env)
     assert len(log.records) == 1
     assert env.get_configuration().to_dict() == before
+
+
+def test_the_directory_of_savepoints_is_a_key(env):
+    assert env.get_default_savepoint_directory() is None
+    env.set_default_savepoint_directory("/savepoints")
+    assert env.get_default_savepoint_directory() == "/savepoints"
+    assert env.get_configuration().to_dict()["execution.checkpointing.savepoint-dir"] == "/savepoints"
 
 
 def test_keys_without_effect_are_left_out_and_others_are_checked(env, log, monkeypatch, tmp_path):

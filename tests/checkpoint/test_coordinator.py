@@ -12,6 +12,8 @@ from millstream.checkpoint.coordination import (
     Declined,
     DiscardCheckpoints,
     DiscardFiles,
+    DiscardSavepoint,
+    DrainSources,
     EnumeratorsSnapshotted,
     FailJob,
     JobRunning,
@@ -35,6 +37,7 @@ from millstream.checkpoint.messages import (
 )
 from millstream.core.errors import CheckpointFailureReason as Reason
 from millstream.core.errors import ProtocolViolation
+from millstream.core.savepoints import SavepointTarget
 from millstream.state.handles import SubtaskSnapshot
 from tests.checkpoint.samples import exclusive, part, shared
 
@@ -409,3 +412,148 @@ def test_with_two_in_flight_the_older_one_may_finish_last():
     assert kinds(actions) == [CheckpointCompleted, DiscardCheckpoints]
     assert actions[1] == DiscardCheckpoints((1,))
     assert d.machine.latest_completed_id == 2
+
+
+# ---- savepoints -------------------------------------------------------------------------------------------------------
+
+PLAIN = SavepointTarget("/savepoints/savepoint-1")
+STOP = SavepointTarget("/savepoints/savepoint-2", stops=True)
+
+
+def savepoint(d, target, request_id="mine", *, drain=False):
+    return d.tell(TriggerRequested(request_id, WALL, savepoint=target, drain=drain))
+
+
+def all_ack(d, number):
+    return [action for subtask in SUBTASKS for action in d.ack(number, subtask, part(shared(f"s{number}")))]
+
+
+def test_a_savepoint_commits_nothing_and_is_not_retained():
+    d = Driver(interval_ms=None)
+    assert savepoint(d, PLAIN) == [SnapshotEnumerators(1)]
+    [send] = d.tell(EnumeratorsSnapshotted(1, {}))
+    assert send == Send(TriggerCheckpoint(1, WALL, PLAIN), SOURCES)
+    [write] = all_ack(d, 1)
+    assert write.data.savepoint == PLAIN
+    [completed] = d.tell(MetadataDurable(1))
+    assert (completed.request_ids, completed.savepoint) == (("mine",), PLAIN)
+    assert d.machine.latest_completed_id is None
+
+
+def test_a_savepoint_that_stops_the_job_commits_and_no_checkpoint_follows():
+    d = Driver()
+    savepoint(d, STOP)
+    d.tell(EnumeratorsSnapshotted(1, {}))
+    all_ack(d, 1)
+    notify, completed = d.tell(MetadataDurable(1))
+    assert notify == Send(NotifyCheckpointComplete(1), SUBTASKS)
+    assert completed.savepoint == STOP
+    assert d.machine.latest_completed_id is None
+    assert d.tick(1_000) == []
+
+
+def test_a_savepoint_is_taken_alone():
+    d = Driver(max_concurrent=2)
+    first = d.start()
+    assert savepoint(d, PLAIN) == []
+    assert d.tick(1) == []
+    all_ack(d, first)
+    d.tell(MetadataDurable(first))
+    assert d.tick(0) == [SnapshotEnumerators(2)]
+    d.tell(EnumeratorsSnapshotted(2, {}))
+    assert kinds(d.tick(40)) == []  # a periodic one would be due
+    all_ack(d, 2)
+    d.tell(MetadataDurable(2))
+    assert d.tick(100) == [SnapshotEnumerators(3)]
+
+
+def test_two_savepoints_and_a_checkpoint_that_wait_together_are_three():
+    d = Driver(interval_ms=None)
+    savepoint(d, PLAIN, "a")
+    savepoint(d, PLAIN, "b")
+    d.tell(TriggerRequested("c", WALL))
+    reports = []
+    for number in (1, 2, 3):
+        d.tell(EnumeratorsSnapshotted(number, {}))
+        all_ack(d, number)
+        reports += [a for a in d.tell(MetadataDurable(number)) if isinstance(a, CheckpointCompleted)]
+        d.tick()
+    assert [(r.request_ids, r.savepoint) for r in reports] == [
+        (("a",), PLAIN),
+        (("b",), PLAIN),
+        (("c",), None),
+    ]
+
+
+@pytest.mark.parametrize("target", [PLAIN, STOP])
+@pytest.mark.parametrize("ending", ["declined", "expired", "metadata failed", "job stopped"])
+def test_a_savepoint_that_fails_is_discarded_and_never_fails_the_job(target, ending):
+    d = Driver(interval_ms=None, tolerable_failures=0)
+    savepoint(d, target)
+    d.tell(EnumeratorsSnapshotted(1, {}))
+    match ending:
+        case "declined":
+            actions = d.decline(1)
+        case "expired":
+            actions = d.tick(50)
+        case "metadata failed":
+            all_ack(d, 1)
+            actions = d.tell(MetadataFailed(1, "disk full"))
+        case _:
+            actions = d.tell(JobStopped())
+    assert kinds(actions) == [Send, DiscardSavepoint, CheckpointFailed]
+    assert actions[0].message == NotifyCheckpointAborted(1)
+    assert actions[1].folder == target.folder
+    assert (actions[2].request_ids, actions[2].counted) == (("mine",), False)
+
+
+def test_what_comes_late_for_a_failed_savepoint_is_discarded_with_it():
+    d = Driver(interval_ms=None)
+    savepoint(d, PLAIN)
+    d.tell(EnumeratorsSnapshotted(1, {}))
+    d.decline(1)
+    assert d.ack(1, "source-0") == [DiscardSavepoint(PLAIN.folder)]
+
+
+def test_a_stop_that_becomes_durable_after_the_attempt_is_discarded_but_a_plain_savepoint_stays():
+    for target, expected in (
+        (STOP, [Send, DiscardSavepoint, CheckpointFailed]),
+        (PLAIN, [CheckpointCompleted]),
+    ):
+        d = Driver(interval_ms=None)
+        savepoint(d, target)
+        d.tell(EnumeratorsSnapshotted(1, {}))
+        all_ack(d, 1)
+        assert kinds(d.tell(JobStopped())) == [AwaitMetadata]
+        assert kinds(d.tell(MetadataDurable(1))) == expected
+
+
+def test_draining_ends_the_sources_and_takes_the_place_of_the_final_checkpoint():
+    d = Driver()
+    assert savepoint(d, STOP, drain=True) == [DrainSources(SOURCES)]
+    d.complete()  # periodic ones go on meanwhile
+    assert d.tell(TriggerRequested("final", WALL, final=True)) == [SnapshotEnumerators(2)]
+    d.tell(EnumeratorsSnapshotted(2, {}))
+    all_ack(d, 2)
+    notify, completed = d.tell(MetadataDurable(2))
+    assert notify == Send(NotifyCheckpointComplete(2), SUBTASKS)
+    assert (completed.request_ids, completed.savepoint) == (("mine",), STOP)
+
+
+def test_a_drained_job_whose_savepoint_fails_has_to_restart():
+    d = Driver(interval_ms=None, tolerable_failures=5)
+    savepoint(d, STOP, drain=True)
+    d.tell(TriggerRequested("final", WALL, final=True))
+    d.tell(EnumeratorsSnapshotted(1, {}))
+    assert kinds(d.decline(1)) == [Send, DiscardSavepoint, CheckpointFailed, FailJob]
+
+
+@pytest.mark.parametrize("drain", [False, True])
+def test_a_job_is_stopped_once(drain):
+    d = Driver(interval_ms=None)
+    savepoint(d, STOP, drain=drain)
+    [refused] = savepoint(d, STOP, "other")
+    assert isinstance(refused, RequestRefused)
+    assert refused.request_id == "other"
+    [*_, last] = d.tell(JobStopped())
+    assert isinstance(last, RequestRefused if drain else CheckpointFailed)
