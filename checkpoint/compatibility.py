@@ -89,5 +89,5 @@ def _unclaimed(
         f" does not have: {lost}. The program has: {now}. So {guess}",
         where=path,
         fix="start the program that took it, give each stateful operator the uid it had, or drop that state with"
-        " -D execution.savepoint.ignore-unclaimed-state=true",
+        " --allow-non-restored-state (execution.savepoint.ignore-unclaimed-state=true)",
     )

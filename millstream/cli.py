@@ -54,12 +54,20 @@ def run(
     settings: Settings = None,
     from_path: Annotated[
         str | None,
-        typer.Option("--from", metavar="PATH", help="Start from this checkpoint (a chk-<n> folder)."),
+        typer.Option("--from", metavar="PATH", help="Start from this savepoint or checkpoint (its folder)."),
     ] = None,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume", help="Go on from the job's newest complete checkpoint; start afresh if there is none."
+        ),
+    ] = False,
+    drop_state: Annotated[
+        bool,
+        typer.Option(
+            "--allow-non-restored-state",
+            "-n",
+            help="Start although it holds state of operators that the program no longer has; that state is dropped.",
         ),
     ] = False,
     pyflink: PyFlink = False,
@@ -69,9 +77,12 @@ def run(
         raise typer.BadParameter(
             "give either --from PATH or --resume, not both", param_hint="--from / --resume"
         )
-    invocation.use(
-        invocation.Invocation(_overrides(settings, parallelism), resume=resume, savepoint_path=from_path)
-    )
+    overrides = _overrides(settings, parallelism)
+    if drop_state:
+        from .core.configuration import options
+
+        overrides[options.SAVEPOINT_IGNORE_UNCLAIMED_STATE.key] = "true"
+    invocation.use(invocation.Invocation(overrides, resume=resume, savepoint_path=from_path))
     _run(job, arguments, pyflink=pyflink)
 
 
@@ -102,6 +113,25 @@ def checkpoints(
     from .checkpoint_listing import print_checkpoints
 
     print_checkpoints(directory, list_checkpoints(directory))
+
+
+savepoint = typer.Typer(help="What to do with savepoints.", no_args_is_help=True)
+app.add_typer(savepoint, name="savepoint")
+
+
+@savepoint.command()
+def dispose(
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="The folder of a savepoint: a path or an fsspec URL.")
+    ],
+) -> None:
+    """Delete a savepoint. Refuses everything that is none, such as a checkpoint."""
+    from .checkpoint.savepoint_folder import SavepointFolder
+
+    folder = SavepointFolder(path)
+    folder.load()
+    folder.delete()
+    typer.echo(f"deleted {folder.url}")
 
 
 def _run(job: Path, arguments: list[str] | None, *, pyflink: bool) -> None:

@@ -29,6 +29,7 @@ from millstream.runtime.job_manager.scheduling import (
     Started,
     StartWorkers,
     StopCheckpointing,
+    StoppedWithSavepoint,
     TasksRunning,
     TasksStopped,
     Tick,
@@ -242,6 +243,33 @@ def test_a_failure_in_the_final_commit_restarts_and_finishes_again():
     assert d.do(CheckpointSettled()) == [StartWorkers((1,))]
     d.do(WorkerRegistered(1), AttemptPrepared(2), TasksRunning(0, 2), TasksRunning(1, 2))
     assert d.do(InputEnded(2, "a"), InputEnded(2, "b")) == [TriggerFinalCheckpoint(2)]
+
+
+def test_a_job_stopped_with_a_savepoint_finishes_without_the_end_of_its_input():
+    d = Driver().executing()
+    assert d.do(StoppedWithSavepoint(1)) == [FinishAll(1, commit_now=False)]
+    assert d.do(TasksStopped(0, 1), TasksStopped(1, 1), CheckpointSettled())[-1] == JobFinished()
+
+
+def test_nothing_is_restarted_behind_the_savepoint_that_stops_the_job():
+    d = Driver(delay_ms=0).executing()
+    d.do(StoppedWithSavepoint(1))
+    assert d.do(AttemptFailed(1, BOOM))[0] == ReportFailure((0,), BOOM, None)
+    assert d.do(TasksStopped(0, 1), TasksStopped(1, 1), CheckpointSettled())[-1] == JobFailed(BOOM)
+
+
+def test_a_savepoint_that_stops_an_earlier_attempt_is_late():
+    d = Driver(delay_ms=0).executing()
+    d.do(
+        AttemptFailed(1, BOOM),
+        TasksStopped(0, 1),
+        TasksStopped(1, 1),
+        CheckpointSettled(),
+        AttemptPrepared(2),
+    )
+    assert d.do(StoppedWithSavepoint(1)) == []
+    d.do(TasksRunning(0, 2), TasksRunning(1, 2))
+    assert d.do(StoppedWithSavepoint(1)) == []
 
 
 def test_an_answer_to_the_cancellation_after_one_to_the_end_changes_nothing():
