@@ -144,6 +144,7 @@ class HeartbeatServer:
                 process = WorkerProcess(message.worker, message.generation)
                 self._links[process] = link
                 self._monitor.heard(process, self._clock.monotonic_ms())
+                link.send(JobManagerAlive())  # the worker waits for it: no registered worker is unwatched
             elif message is None and not link.closed:
                 continue
             else:

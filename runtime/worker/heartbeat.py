@@ -34,15 +34,26 @@ def start_heartbeats(spec: SpawnWorker, turn: Turn, clock: Clock) -> None:
     A process that was stopped for too long finds its connection closed when it goes on, and ends before it says anything: it
     is a zombie whose tasks run elsewhere. Whatever it had said before is known by its attempt.
 
+    Returns when the JobManager watches this process.
+
     Raises:
-        OSError: there is no connection.
+        OSError: there is no connection, or no answer.
     """
     settings = HeartbeatSettings(spec.heartbeat_interval_ms, spec.heartbeat_timeout_ms)
     sock = connect(spec.heartbeat_address, _CONNECT_TIMEOUT_S)
     link: _Link = MessageLink(FramedSocket(sock, secret=spec.secret, role=Role.CONNECTOR), JobManagerAlive)
     link.send(WatchWorker(spec.worker, spec.generation))
+    _await_answer(link)
     arguments = (link, settings, turn, clock, spec.worker)
     Thread(target=_run, args=arguments, name="heartbeat", daemon=True).start()
+
+
+def _await_answer(link: _Link) -> None:
+    poll = select.poll()
+    poll.register(link.fileno(), select.POLLIN)
+    while link.receive() is None:
+        if link.closed or not poll.poll(_CONNECT_TIMEOUT_S * 1000):
+            raise TimeoutError("the JobManager does not answer on the heartbeat connection")
 
 
 def _run(link: _Link, settings: HeartbeatSettings, turn: Turn, clock: Clock, worker: int) -> None:
