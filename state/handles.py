@@ -103,7 +103,7 @@ class ChannelStateHandle(msgspec.Struct, frozen=True):
     """Records that were under way on one exchange when a barrier overtook them, as one subtask kept them.
 
     Attributes:
-        record_types: names of the types they are encoded by.
+        schemas: of the types they are encoded by: of records, and of keys and accumulators of partial aggregates.
         subtask: who kept them: what had reached it as the target, or had not left it as the source.
         outgoing: whether that was the source: in each channel its records come behind those that the target kept.
         source_parallelism, target_parallelism: of the exchange.
@@ -111,7 +111,7 @@ class ChannelStateHandle(msgspec.Struct, frozen=True):
     """
 
     edge: EdgeName
-    record_types: str
+    schemas: tuple[TypeSchema, ...]
     subtask: int
     outgoing: bool
     source_parallelism: int

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from ...core.batch import ControlElement, PartialBatch, RecordBatch
-from ...core.types import GENERIC, TypeInformation
+from ...core.types import GENERIC, TypeInformation, TypeSchema, schema_of
 
 RECORDS: Final = 1
 PARTIALS: Final = 2
@@ -57,9 +57,6 @@ class BatchCodec:
         key_type: of the keys of partial aggregates, if the edge carries any.
         accumulator_type: of their accumulators.
 
-    Attributes:
-        type_names: what was encoded by other types cannot be decoded.
-
     HOT: benchmark exchange.
     """
 
@@ -69,10 +66,14 @@ class BatchCodec:
         key_type: TypeInformation[Any] = GENERIC,
         accumulator_type: TypeInformation[Any] = GENERIC,
     ) -> None:
-        self.type_names = ", ".join(map(str, (record_type, key_type, accumulator_type)))
+        self._types = (record_type, key_type, accumulator_type)
         self._records = record_type.serializer()
         self._keys = key_type.serializer()
         self._accumulators = accumulator_type.serializer()
+
+    def schemas(self) -> tuple[TypeSchema, ...]:
+        """What the types of records, keys and accumulators look like: for whoever decodes in a later run."""
+        return tuple(map(schema_of, self._types))
 
     def encode(self, batch: RecordBatch) -> tuple[int, bytes]:
         """Frame kind and payload.

@@ -22,6 +22,7 @@ from typing import Final
 from ...checkpoint.channel_state import ChannelContent, decode_channels, encode_channels
 from ...core.batch import CheckpointBarrier, ControlElement, RecordBatch, Watermark
 from ...core.errors import CheckpointError, CheckpointFailureReason
+from ...core.types import TypeSchema, conversion, difference
 from ...state.backend import CheckpointReader, CheckpointStreams
 from ...state.handles import ChannelStateHandle
 from ..exchange.codec import CONTROL, BatchCodec, decode_control
@@ -61,7 +62,7 @@ def write_channel_state(
         handles[operator_id].append(
             ChannelStateHandle(
                 name,
-                codecs[index].type_names,
+                codecs[index].schemas(),
                 subtask.index,
                 outgoing,
                 graph.job.vertices[graph.job.edges[index].source].parallelism,
@@ -113,11 +114,13 @@ class RestoredExchange:
         """Every channel of then, whole; what the target kept comes before what the source did."""
         then: dict[tuple[int, int], list[RecordBatch | ControlElement]] = defaultdict(list)
         for handle in sorted(self.handles, key=lambda handle: handle.outgoing):
-            if handle.record_types != self.codec.type_names:
-                raise self._incompatible(
-                    f"records under way were of the types {handle.record_types}; now they are {self.codec.type_names}",
-                    fix="start from a savepoint or an aligned checkpoint: these hold no records under way",
-                )
+            for was, now in zip(handle.schemas, self.codec.schemas(), strict=True):
+                reason = _misfit(was, now)
+                if reason is not None:
+                    raise self._incompatible(
+                        f"records under way were of the type {was}, and now they are of the type {now}: {reason}",
+                        fix="start from a savepoint or an aligned checkpoint: these hold no records under way",
+                    )
             for content in decode_channels(reader.read(handle.file), handle.file.path):
                 then[content.source, content.target] += _decoded(self.codec, content.frames)
         return then
@@ -188,6 +191,14 @@ class _Collected:
 
     def overtake(self) -> None:
         """Nothing waits here."""
+
+
+def _misfit(was: TypeSchema, now: TypeSchema) -> str | None:
+    """Why batches encoded as `was` cannot be decoded as `now`: fields of record classes go by name, all else by position."""
+    reason = difference(was, now)
+    if reason is None and (was.root != now.root or conversion(was, now) is not None):
+        return "only fields of record classes may change while records are under way"
+    return reason
 
 
 def _decoded(

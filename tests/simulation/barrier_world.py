@@ -7,7 +7,7 @@ positions, what each layer has seen, what was under way. From it the next world 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ from millstream.runtime.exchange.channels import (
     RemoteOutputChannel,
 )
 from millstream.runtime.exchange.codec import BatchCodec
+from millstream.runtime.exchange.in_flight import InFlightRecords
 from millstream.runtime.exchange.record_writer import KeyRouter, make_record_writer
 from millstream.runtime.graph.channel_state import edge_name, overtakable_edges
 from millstream.runtime.graph.execution_graph import Channel, Subtask, build_execution_graph
@@ -117,6 +118,7 @@ class State:
 
     def write_exclusive(self, name: str, chunks: Sequence[bytes]) -> FileRef:
         path = f"{name}-{len(self.files)}"
+        assert path not in self.files
         self.files[path] = b"".join(chunks)
         return FileRef(path, len(self.files[path]), "", shared=False)
 
@@ -125,6 +127,16 @@ class State:
 
     def upload_shared(self, local: Path) -> FileRef:
         raise AssertionError(local)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a world is built of; mutants stand in for single ones."""
+
+    task: type[InputTask] = InputTask
+    received: type[InputChannel] = InputChannel
+    sent: type[RemoteOutputChannel] = RemoteOutputChannel
+    restored: type[RestoredExchange] = RestoredExchange
 
 
 @dataclass
@@ -153,17 +165,19 @@ class World:
         state: State,
         widths: Sequence[int],
         overtake_after_ms: int | None,
-        partitioners: Sequence[Partitioner] = (KEYED, KEYED),
+        parts: Parts = Parts(),  # it cannot be changed
     ) -> None:
         self.completed = state
         self.in_flight_bytes = 0
+        self._parts = parts
         self._random, self._clock = random, ManualClock()
         self._after_ms = overtake_after_ms
         self._wires: list[_Wire] = []
         self._taken: dict[str, tuple[TakenSnapshot, list[Record], dict[int, int]]] = {}
+        self._written: dict[str, tuple[list[ChannelStateHandle], dict[str, bytes]]] = {}
         self._last_id = 0
         self._pending_id: int | None = None
-        self.graph = build_execution_graph(_job(widths, partitioners))
+        self.graph = build_execution_graph(_job(widths, (KEYED, KEYED)))
         self._inputs: dict[str, list[TaskInput]] = {}
         self._outputs: dict[str, list[OutputChannel]] = {}
         overtakable = overtakable_edges(self.graph.job)
@@ -178,13 +192,15 @@ class World:
         id_, credit = channel.channel_id, self._random.randint(1, 3)
         output: OutputChannel
         if channel.is_local:
-            received = InputChannel(id_, _CODEC, None)
+            received = self._parts.received(id_, _CODEC, None)
             output = LocalOutputChannel(received, credit)
         else:
             back = _Wire(lambda _, batches: remote.add_credit(batches))
-            received = InputChannel(id_, _CODEC, lambda _, batches: back.frames.append((None, batches)))
+            received = self._parts.received(
+                id_, _CODEC, lambda _, batches: back.frames.append((None, batches))
+            )
             there = _Wire(lambda kind, payload: received.put_frame(kind, memoryview(payload)))
-            output = remote = RemoteOutputChannel(
+            output = remote = self._parts.sent(
                 id_, _CODEC, lambda kind, _, payload: there.frames.append((kind, payload)), credit
             )
             self._wires += (there, back)
@@ -208,7 +224,7 @@ class World:
         if subtask.vertex.index == 0:
             return Feeding(subtask, chain, writers, events, self._clock, 16)
         inputs = self._inputs[subtask.subtask_id]
-        return InputTask(subtask, chain, writers, events, self._clock, 16, inputs, exactly_once=True)
+        return self._parts.task(subtask, chain, writers, events, self._clock, 16, inputs, exactly_once=True)
 
     def _restore(self, state: State) -> None:
         for task in self.tasks:
@@ -232,7 +248,8 @@ class World:
         handles = [handle for handle in state.handles if handle.edge == edge_name(job, edge)]
         if handles:
             channels = range(len(self._inputs[task.subtask.subtask_id]))
-            task.restore_channels(RestoredExchange(edge, task.subtask, _CODEC, handles, channels).read(state))
+            exchange = self._parts.restored(edge, task.subtask, _CODEC, handles, channels)
+            task.restore_channels(exchange.read(state))
 
     # ---- running
 
@@ -251,17 +268,6 @@ class World:
                 return
             self._step_anything()
         raise AssertionError("the job makes no progress")
-
-    def complete_a_checkpoint(self) -> bool:
-        """Liveness: one that is begun now completes, though nobody's credit may ever come back; False if the job ended."""
-        self._abort()
-        before = self._last_id
-        self._trigger()
-        for _ in range(_TURNS):
-            if self._pending_id is None:
-                return self._last_id > before
-            self._step_anything()
-        raise AssertionError("the checkpoint makes no progress")
 
     def _turn(self) -> None:
         dice = self._random.random()
@@ -294,6 +300,7 @@ class World:
         self._last_id += 1
         self._pending_id = self._last_id
         self._taken.clear()
+        self._written.clear()
         # Now and then one that keeps its order, as savepoints do.
         after_ms = None if self._random.random() < 0.15 else self._after_ms
         for task in self.tasks:
@@ -312,6 +319,16 @@ class World:
         if taken.barrier.checkpoint_id == self._pending_id:
             positions = dict(task.positions) if isinstance(task, Feeding) else {}
             self._taken[task.subtask.subtask_id] = taken, list(seen_of(task).values), positions
+            taken.in_flight.once_settled(lambda: self._write(task, taken.in_flight))
+
+    def _write(self, task: Task, in_flight: InFlightRecords) -> None:
+        """As in a worker: what is kept after the snapshot has settled is in no file."""
+        if not in_flight.given_up:
+            files = State()
+            codecs = {edge.index: _CODEC for edge in self.graph.job.edges}
+            written = write_channel_state(in_flight, task.subtask, self.graph, codecs, files)
+            handles = [handle for found in written.values() for handle in found]
+            self._written[task.subtask.subtask_id] = handles, files.files
 
     def _complete_if_possible(self) -> None:
         if self._pending_id is None or len(self._taken) < len(self.tasks):
@@ -325,14 +342,49 @@ class World:
 
     def _state(self) -> State:
         state = State(seen=([], [], []))
-        codecs = {edge.index: _CODEC for edge in self.graph.job.edges}
         for task in self.tasks:
-            taken, seen, positions = self._taken[task.subtask.subtask_id]
+            _, seen, positions = self._taken[task.subtask.subtask_id]
+            handles, files = self._written[task.subtask.subtask_id]
             state.positions |= positions
             state.seen[task.subtask.vertex.index].extend(seen)
-            written = write_channel_state(taken.in_flight, task.subtask, self.graph, codecs, state)
-            state.handles += [handle for handles in written.values() for handle in handles]
+            state.handles += handles
+            state.files |= files
         return state
+
+
+def play(seed: int, parts: Parts = Parts()) -> int:  # it cannot be changed
+    """A job with three failures from start to end, in any mode, at one parallelism or another after each.
+
+    Returns how many bytes were under way in its checkpoints. Raises AssertionError.
+    """
+    random = Random(seed)
+    overtake_after_ms, rescales = (None, 0, 5)[seed % 3], seed % 2 == 0
+    state, widths, in_flight_bytes = State(), _widths(random), 0
+    for _ in range(3):
+        world = World(random, state, widths, overtake_after_ms, parts)
+        world.run(random.randint(50, 700))
+        state = world.completed
+        in_flight_bytes += world.in_flight_bytes
+        widths = _widths(random) if rescales else widths
+    world = World(random, state, widths, overtake_after_ms, parts)
+    world.run_to_the_end()
+    for layer in (1, 2):
+        _check_once_and_in_order(seen_by(world, layer))
+    assert overtake_after_ms is not None or in_flight_bytes == 0, "an aligned checkpoint holds records"
+    return in_flight_bytes
+
+
+def _widths(random: Random) -> list[int]:
+    return [random.randint(1, 3) for _ in range(_LAYERS)]
+
+
+def _check_once_and_in_order(seen: list[Record]) -> None:
+    by_key: dict[int, list[int]] = defaultdict(list)
+    for key, number in seen:
+        by_key[key].append(number)
+    assert by_key == {
+        split * 10 + lane: list(range(lane, RECORDS, 3)) for split in range(SPLITS) for lane in range(3)
+    }
 
 
 def seen_of(task: Task) -> Seen:

@@ -72,6 +72,58 @@ def test_an_abort_of_an_earlier_checkpoint_does_not_disturb_the_one_being_aligne
     assert aligner.on_barrier(1, barrier(2)) == barrier(2)
 
 
+def overtaking(checkpoint_id: int, after_ms: int | None = 0) -> CheckpointBarrier:
+    return CheckpointBarrier(checkpoint_id, 100, after_ms)
+
+
+def test_an_announced_barrier_may_overtake_when_its_time_has_come() -> None:
+    aligner = BarrierAligner(3, exactly_once=True, overtakable=[0, 1, 2])
+    aligner.on_announced(overtaking(1, 30))
+    assert aligner.may_overtake_at_ms == 130
+    assert aligner.on_barrier(0, overtaking(1, 30)) is None
+    assert aligner.overtake() == (overtaking(1, 0), {1, 2})
+    assert not aligner.blocked
+    assert aligner.on_barrier(1, overtaking(1, 30)) is None, "its checkpoint has been taken"
+    assert aligner.may_overtake_at_ms is None
+
+
+def test_once_a_barrier_has_overtaken_elsewhere_it_does_so_here() -> None:
+    aligner = BarrierAligner(2, exactly_once=True, overtakable=[0, 1])
+    aligner.on_announced(overtaking(1, 30))
+    aligner.on_announced(overtaking(1, 0))
+    assert aligner.may_overtake_at_ms == 100
+
+
+def test_a_snapshot_waits_for_the_inputs_that_keep_their_order() -> None:
+    aligner = BarrierAligner(3, exactly_once=True, overtakable=[0, 1])
+    aligner.on_announced(overtaking(1))
+    assert aligner.may_overtake_at_ms is None
+    assert aligner.on_barrier(2, overtaking(1)) is None
+    assert aligner.may_overtake_at_ms == 100
+    assert aligner.overtake() == (overtaking(1), {0, 1})
+
+
+def test_a_barrier_that_keeps_its_place_is_aligned_everywhere() -> None:
+    aligner = BarrierAligner(2, exactly_once=True, overtakable=[0, 1])
+    aligner.on_announced(overtaking(1, None))
+    assert not aligner.aligning
+    assert aligner.on_barrier(0, overtaking(1, None)) is None
+    assert aligner.may_overtake_at_ms is None
+    assert aligner.on_barrier(1, overtaking(1, None)) == overtaking(1, None)
+
+
+def test_announcements_of_settled_and_aborted_checkpoints_are_ignored() -> None:
+    aligner = BarrierAligner(2, exactly_once=True, overtakable=[0, 1])
+    aligner.on_aborted(2)
+    aligner.on_announced(overtaking(2))
+    assert not aligner.aligning
+    aligner.on_announced(overtaking(3))
+    aligner.on_announced(overtaking(4))
+    assert aligner.overtake() == (overtaking(4), {0, 1})
+    aligner.on_announced(overtaking(3))
+    assert not aligner.aligning
+
+
 @pytest.mark.parametrize("exactly_once", [True, False])
 @given(data=st.data())
 def test_every_checkpoint_cuts_all_inputs_at_their_barriers(exactly_once, data) -> None:

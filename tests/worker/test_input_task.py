@@ -65,7 +65,7 @@ class Spec:
 class Bench:
     """A task with these channels, each of the input that its number says."""
 
-    def __init__(self, *input_ids: int, exactly_once: bool = True) -> None:
+    def __init__(self, *input_ids: int, exactly_once: bool = True, overtakable: bool = False) -> None:
         self.spec, self.writer = Spec(), Writer()
         self.snapshots: list[Any] = []
         self.ended: list[Any] = []
@@ -80,13 +80,14 @@ class Bench:
             input_ended=self.ended.append,
         )
         self.channels = [InputChannel(n, BatchCodec(GENERIC), None) for n in range(len(input_ids))]
-        inputs = [TaskInput(c, i) for c, i in zip(self.channels, input_ids, strict=True)]
+        inputs = [TaskInput(c, i, overtakable) for c, i in zip(self.channels, input_ids, strict=True)]
+        self.clock = ManualClock()
         self.task = InputTask(
             subtask_of(descriptions),
             chain,
             [self.writer],  # type: ignore[list-item]
             events,
-            ManualClock(),
+            self.clock,
             1_000,
             inputs,
             exactly_once=exactly_once,
@@ -211,3 +212,65 @@ def test_a_large_batch_of_the_second_input_is_taken_in_parts_and_stays_in_its_in
     bench = Bench(1, 2)
     bench.channels[1].put(batch(*range(100)))
     assert bench.values() == [(2, number) for number in range(100)]
+
+
+def test_a_barrier_overtakes_though_there_is_no_room_for_results() -> None:
+    bench = Bench(1, 2, overtakable=True)
+    bench.writer.has_room = False  # type: ignore[attr-defined]
+    bench.channels[0].put(batch("a"))
+    bench.channels[0].put(CheckpointBarrier(1, 0, 0))
+    bench.channels[0].put(batch("after"))
+    bench.channels[1].put(batch("b"))
+    assert bench.task.due_at_ms() == 0
+    assert bench.run() == [CheckpointBarrier(1, 0, 0)]
+    (taken,) = bench.snapshots
+    assert list(taken.in_flight.frames) == [0, 1]
+    assert not taken.in_flight.settled, "more may come before the barrier of the second channel"
+    bench.channels[1].put(batch("c"))
+    bench.channels[1].put(CheckpointBarrier(1, 0, 0))
+    bench.channels[1].put(batch("after"))
+    assert taken.in_flight.settled
+    codec = BatchCodec(GENERIC)
+    kept = [codec.decode(kind, memoryview(payload)) for kind, payload in taken.in_flight.frames[1]]
+    assert kept == [batch("b"), batch("c")]
+
+
+def test_a_barrier_with_a_timeout_waits_that_long() -> None:
+    bench = Bench(1, 2, overtakable=True)
+    bench.channels[0].put(CheckpointBarrier(1, 0, 50))
+    assert bench.run() == []
+    assert bench.task.due_at_ms() == 50
+    bench.clock.advance(49)
+    assert bench.run() == []
+    bench.clock.advance(1)
+    assert bench.run() == [CheckpointBarrier(1, 0, 0)]
+    assert bench.task.due_at_ms() is None
+
+
+def test_a_wall_clock_that_jumps_back_does_not_prolong_the_timeout() -> None:
+    bench = Bench(1, 2, overtakable=True)
+    bench.channels[0].put(CheckpointBarrier(1, 10**12, 50))
+    assert bench.task.due_at_ms() == 50
+
+
+def test_a_later_barrier_gives_up_what_is_still_being_kept() -> None:
+    bench = Bench(1, 2, overtakable=True)
+    bench.channels[0].put(CheckpointBarrier(1, 0, 0))
+    bench.run()
+    bench.channels[0].put(CheckpointBarrier(2, 0, 0))
+    bench.run()
+    first, second = (taken.in_flight for taken in bench.snapshots)
+    assert first.given_up
+    assert not second.settled
+    bench.task.notify(NotifyCheckpointAborted(2))
+    assert second.given_up
+
+
+def test_restored_records_come_before_all_others_and_are_not_overtaken() -> None:
+    bench = Bench(1, 2, overtakable=True)
+    bench.channels[0].put(batch("new"))
+    bench.task.restore_channels({1: [batch("old"), Watermark(3)]})
+    bench.channels[0].put(CheckpointBarrier(1, 0, 0))
+    assert bench.values() == [(2, "old"), (1, "new")]
+    (taken,) = bench.snapshots
+    assert taken.in_flight.frames.keys() == {0}

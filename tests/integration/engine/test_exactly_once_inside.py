@@ -12,6 +12,7 @@ import pytest
 from millstream import JobClient
 from millstream.checkpoint.catalog import load
 from millstream.connectors.files import Encoder, FileSink
+from millstream.core.errors import ConfigurationError
 from tests.integration.engine.harness import Workshop, wait_until
 from tests.integration.engine.jobs.numbered import (
     FAILURES,
@@ -125,3 +126,11 @@ def test_aligned_checkpoints_hold_no_records_under_way(workshop: Workshop) -> No
     wait_until(lambda: len(workshop.complete()) >= 3, "three checkpoints")
     client.cancel().result(30)
     assert with_records_under_way(workshop) is None
+
+
+def test_unaligned_checkpoints_without_alignment_are_refused(workshop: Workshop) -> None:
+    changes = {"execution_checkpointing_mode": "AT_LEAST_ONCE"}
+    stream = program(settings(workshop, "unaligned", **changes), "pipeline", 1, Slow(0))
+    to_files(workshop, stream)
+    with pytest.raises(ConfigurationError, match="the mode is AT_LEAST_ONCE"):
+        stream.get_execution_environment().execute("refused")
