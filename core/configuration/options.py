@@ -163,6 +163,18 @@ RECOVERY_FALLBACK: Final = _option(
     boolean(),
     "Whether a job that commits output goes on from an older checkpoint when the newest is damaged, and commits again what followed.",
 )
+LOCAL_BACKUP: Final = _option(
+    "execution.checkpointing.local-backup.enabled",
+    False,
+    boolean(),
+    "Whether workers keep copies of the files of their last completed checkpoint on their host, below io.tmp.dirs.",
+)
+STATE_RECOVERY_FROM_LOCAL: Final = _option(
+    "execution.state-recovery.from-local",
+    False,
+    boolean(),
+    "Whether a subtask that restarts on its host restores from such copies; what is missing or damaged is read from the storage.",
+)
 CHECKPOINTING_MODE: Final = _option(
     "execution.checkpointing.mode",
     "EXACTLY_ONCE",

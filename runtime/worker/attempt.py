@@ -30,7 +30,13 @@ from ...operators.metrics import MetricGroup
 from ...operators.operator_state import OperatorStateStore
 from ...operators.shared_functions import SharedFunctions, shared_functions
 from ...operators.window import WindowSpec
-from ...state.backend import BackendContext, CheckpointStreams, KeyedStateBackend, StateOwner
+from ...state.backend import (
+    BackendContext,
+    CheckpointReader,
+    CheckpointStreams,
+    KeyedStateBackend,
+    StateOwner,
+)
 from ...state.backends import create_backend
 from ...state.handles import ACCUMULATORS_STATE, ChannelStateHandle, FileRef, OperatorSnapshot
 from ...state.key_groups import key_group_range
@@ -51,6 +57,7 @@ from .channel_state import RestoredExchange, write_channel_state
 from .collected_input import CollectedInput, collect_input
 from .input_task import InputTask, TaskInput
 from .iteration_tasks import IterationHeadTask, IterationTailTask, task_type
+from .local_recovery import LOCAL_STATE_FOLDER, LocalRecovery
 from .pacing import FastestPace, Pace, PacedLocalChannel, PacedRemoteChannel
 from .processing_time import ProcessingTimeService, StandingTime
 from .settings import WorkerSettings
@@ -102,6 +109,10 @@ class Attempt:
         self._codecs: dict[int, BatchCodec] = {}
         self._overtakable: frozenset[int] = frozenset()
         self._local_dir = services.local_dir / f"attempt-{deploy.attempt}"
+        # Beside the folders of workers: a worker that was killed leaves it to the next one.
+        self.local_recovery = LocalRecovery(
+            self.settings.local_recovery, services.local_dir.parent / LOCAL_STATE_FOLDER
+        )
 
     def build(self) -> None:
         """Make channels, connections, chains and tasks; nothing is open yet."""
@@ -157,7 +168,8 @@ class Attempt:
     ) -> None:
         """What was under way to the subtask, to be processed first."""
         assert self.storage is not None, "something is restored"
-        subtask, job, reader = task.subtask, self.graph.job, self.storage.reader()
+        subtask, job = task.subtask, self.graph.job
+        reader = self._reader(subtask.subtask_id)
         ids = [given.channel.channel_id for given in self._inputs[subtask.subtask_id]]
         for edge in job.inputs_of(subtask.vertex.index):
             of_edge = [handle for handle in handles if handle.edge == edge_name(job, edge)]
@@ -170,6 +182,17 @@ class Attempt:
             channels = [n for n, id_ in enumerate(ids) if self.graph.channels[id_].edge is edge]
             exchange = RestoredExchange(edge, subtask, self._codecs[edge.index], of_edge, channels)
             task.restore_channels(exchange.read(reader))
+
+    def streams(self, subtask: SubtaskId, checkpoint_id: int) -> CheckpointStreams:
+        """Where the subtask writes its files of a checkpoint."""
+        assert self.storage is not None, "checkpoints are on"
+        streams = self.storage.streams(checkpoint_id, self.number)
+        return self.local_recovery.streams(subtask, streams, checkpoint_id)
+
+    def _reader(self, subtask: SubtaskId) -> CheckpointReader:
+        if self.storage is None:
+            return _NoReader()
+        return self.local_recovery.reader(subtask, self.storage.reader())
 
     def write_channel_state(
         self, task: Task, in_flight: InFlightRecords, streams: CheckpointStreams
@@ -436,7 +459,7 @@ class Attempt:
             key_groups=key_group_range(subtask.index, vertex.max_parallelism, vertex.parallelism),
             local_dir=folder,
             restored=restore.snapshot.keyed,
-            reader=_NoReader() if self.storage is None else self.storage.reader(),
+            reader=self._reader(subtask.subtask_id),
             cache_entries=self.settings.cache_entries,
             clock=self._services.clock,
             owner=StateOwner(self._deploy.job_id, description.operator_id, self._deploy.attempt),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, assert_never
 
-from ...checkpoint.messages import FromTask
+from ...checkpoint.messages import FromTask, NotifyCheckpointComplete
 from ...core.clock import Clock
 from ...core.errors import ConnectorError
 from ...core.ids import WorkerId
@@ -241,6 +241,8 @@ class AttemptRun:
             case NotifyTasks(notification=notification):
                 for task in reversed(self._tasks):
                     task.notify(notification)
+                if isinstance(notification, NotifyCheckpointComplete):
+                    self._snapshots.completed(notification.checkpoint_id, self._attempt)
             case FinishTasks():
                 self._finishing = message
                 if message.commit_now:

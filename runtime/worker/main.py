@@ -11,6 +11,7 @@ from threading import Thread
 from typing import Final
 
 from ...core.clock import SystemClock
+from ...core.workdir import remove_tree
 from ..message_link import MessageLink
 from ..messages import FromWorker, ToWorker
 from ..transport import FramedSocket, Role, address_of, connect, listen, local_address
@@ -55,6 +56,7 @@ def run_worker(spec: SpawnWorker, *, parent: int, lifeline: int) -> int:
         listener=listener,
     )
     worker.register()
+    Thread(target=_remove_predecessors, args=(work_dir, spec), name="sweep", daemon=True).start()
     while not worker.stopped and not link.closed:
         turn.began_ms = clock.monotonic_ms()
         busy = worker.step()
@@ -77,6 +79,14 @@ def _die_with_client(lifeline: int) -> None:
     while os.read(lifeline, 1):
         pass
     os._exit(1)
+
+
+def _remove_predecessors(work_dir: Path, spec: SpawnWorker) -> None:
+    """What earlier processes of this worker left when they were killed: whole databases. All of them have ended."""
+    for folder in work_dir.glob(f"worker-{spec.worker}-*"):
+        generation = folder.name.rpartition("-")[2]
+        if folder.is_dir() and generation.isdigit() and int(generation) < spec.generation:
+            remove_tree(folder)
 
 
 def _flush(link: MessageLink[FromWorker, ToWorker]) -> None:

@@ -10,6 +10,7 @@ from ...state.backend import StateStore
 from ...state.backends import BackendType
 from ...state.stores import cache_entries_of, store_of
 from ..graph.stream_graph import NO_BUFFER_TIMEOUT
+from .local_recovery import LocalRecoverySettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class WorkerSettings:
     collecting_bytes: int
     object_reuse: bool
     overtake_after_ms: int | None
+    local_recovery: LocalRecoverySettings
 
     @staticmethod
     def of(keys: Mapping[str, str]) -> WorkerSettings:
@@ -67,4 +69,7 @@ class WorkerSettings:
             overtake_after_ms=get(options.ALIGNED_CHECKPOINT_TIMEOUT)
             if get(options.UNALIGNED_ENABLED)
             else None,
+            local_recovery=LocalRecoverySettings(
+                backup=get(options.LOCAL_BACKUP), recover=get(options.STATE_RECOVERY_FROM_LOCAL)
+            ),
         )

@@ -46,11 +46,10 @@ class SnapshotUploads:
     def begin(self, task: Task, taken: TakenSnapshot, attempt: Attempt) -> None:
         """Write the keyed parts in the helper thread; then, once they are complete, the records that barriers overtook; then
         acknowledge, or decline if the storage fails or the checkpoint was given up."""
-        assert attempt.storage is not None
-        subtask = task.subtask.subtask_id
+        subtask, checkpoint_id = task.subtask.subtask_id, taken.barrier.checkpoint_id
         savepoint = taken.barrier.savepoint
         if savepoint is None:
-            streams = attempt.storage.streams(taken.barrier.checkpoint_id, attempt.number)
+            streams = attempt.streams(subtask, checkpoint_id)
         else:
             streams = SavepointFolder(savepoint.folder).streams(attempt.number)
         keyed = {operator: part.keyed for operator, part in taken.parts.items() if part.keyed is not None}
@@ -63,9 +62,12 @@ class SnapshotUploads:
                 operator: _write_keyed(pending, streams, savepoint) for operator, pending in keyed.items()
             }
             parts = taken.parts.items()
-            return SubtaskSnapshot(
+            snapshot = SubtaskSnapshot(
                 {operator: snapshot_of(part, handles.get(operator)) for operator, part in parts}
             )
+            if savepoint is None:
+                attempt.local_recovery.written(subtask, checkpoint_id, snapshot)
+            return snapshot
 
         def written(future: Future[SubtaskSnapshot]) -> None:
             self._writing.discard(subtask)
@@ -94,6 +96,12 @@ class SnapshotUploads:
                 self._acknowledge(subtask, taken, future.result(), started_ms)
 
         self._background.run(write, written)
+
+    def completed(self, checkpoint_id: int, attempt: Attempt) -> None:
+        """A checkpoint is durable: local copies of earlier ones go, in the helper thread."""
+        recovery = attempt.local_recovery
+        if recovery.backup:
+            self._background.run(lambda: recovery.completed(checkpoint_id), lambda ended: ended.result())
 
     def _declined(self, subtask: str, taken: TakenSnapshot, future: Future[SubtaskSnapshot]) -> bool:
         error = future.exception()

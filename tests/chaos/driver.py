@@ -13,7 +13,7 @@ from millstream.core.clock import SystemClock
 from tests.chaos.faults import inject, pause
 from tests.chaos.jobs.topologies import EXPECTED
 from tests.chaos.scene import Scene
-from tests.chaos.schedule import Fault, Plan
+from tests.chaos.schedule import Fault, FaultKind, Plan
 from tests.integration.engine.harness import wait_until
 
 LEDGER = Path(__file__).parent / "ledger" / "chaos-ledger.jsonl"
@@ -135,10 +135,14 @@ def _start_again_if_dead(scene: Scene) -> None:
 
 
 def _is_explained(scene: Scene, text: str) -> bool:
-    """Whether the job stopped for damage that was done to it: naming the file, and the option that would let it go on."""
-    damage = any("file of the newest checkpoint" in fault.kind for fault in scene.plan.faults)
+    """Whether the job stopped, in words of ours, for what was done to its checkpoint directory: a damaged file, which is named
+    with the option that would let it go on, or a start while nothing can be written."""
+    kinds = {fault.kind for fault in scene.plan.faults}
     refused = "execution.checkpointing.recovery-fallback" in text or "can be used: " in text
-    return damage and refused and str(scene.workshop.checkpoints) in text and "Traceback" not in text
+    damage = refused and bool(kinds & {FaultKind.FLIP_BYTE, FaultKind.TRUNCATE})
+    unwritable = "cannot be written" in text or "cannot be recorded" in text
+    disk = unwritable and bool(kinds & {FaultKind.FULL_DISK, FaultKind.READ_ONLY})
+    return (damage or disk) and str(scene.workshop.checkpoints) in text and "Traceback" not in text
 
 
 def _difference(scene: Scene) -> tuple[Counter[str], Counter[str]]:

@@ -47,6 +47,8 @@ class Scene:
             "state.backend.type": plan.backend,
             "execution.checkpointing.tolerable-failed-checkpoints": "1000000",
             "restart-strategy.fixed-delay.attempts": "1000",
+            "execution.checkpointing.local-backup.enabled": str(plan.local_recovery).lower(),
+            "execution.state-recovery.from-local": str(plan.local_recovery).lower(),
             **{key: value for key, value in HEARTBEAT.items() if key in OPTIONS},
         }
         settings = [f"-D{key}={value}" for key, value in (self.workshop.settings() | changes).items()]

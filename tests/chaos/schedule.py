@@ -46,6 +46,7 @@ class Plan(msgspec.Struct, frozen=True):
     Attributes:
         topology: of `jobs/topologies.py`.
         rate: events per second, so many that the job outlives most of its faults.
+        local_recovery: whether copies of checkpoint files are kept, and restored from.
         burners: busy processes on the one processor that the job may use; None: it may use all, and nobody else is busy.
     """
 
@@ -57,6 +58,7 @@ class Plan(msgspec.Struct, frozen=True):
     rate: int
     burners: int | None
     faults: tuple[Fault, ...]
+    local_recovery: bool = False
 
     def parallelism_of(self, start: int) -> int:
         """Of the start with this number, from 0: each `--resume` may be at another one."""
@@ -82,6 +84,7 @@ def plan_of(seed: int) -> Plan:
         rate=events // random.randint(3, 6),
         burners=random.choice((None, 0, 1, 2)),
         faults=faults,
+        local_recovery=random.random() < 0.5,
     )
 
 
