@@ -156,13 +156,14 @@ def _number(value: float, unit: str) -> str:
     return f"{value:,.0f}" if unit == "/s" else f"{value:.2f}"
 
 
-def write(outcomes: list[Outcome]) -> Path:
-    """The dated result file, with machine and versions."""
+def write(outcomes: list[Outcome], label: str = "") -> Path:
+    """The dated result file, with machine and versions; its name ends with the label."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     now = datetime.now(UTC)
-    name = f"{now:%Y-%m-%d}-{commit.stdout.strip() or 'no-commit'}.json"
+    parts = (f"{now:%Y-%m-%d}", commit.stdout.strip() or "no-commit", label)
+    name = f"{'-'.join(filter(None, parts))}.json"
     content = {
         "measured_at": now.isoformat(timespec="seconds"),
         "machine": {

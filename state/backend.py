@@ -26,6 +26,7 @@ from ..core.savepoints import SavepointFormatType
 from ..core.types import TypeInformation
 from .expiry import Expiry
 from .handles import FileRef, KeyedStateHandle
+from .memory import WorkerMemory
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -262,6 +263,7 @@ class BackendContext:
         restored: handles that together cover `key_groups` (each may hold more groups than that); empty on a fresh start.
         reader: for reading the files of `restored`.
         cache_entries: bound on deserialised entries in memory (RocksDB's write-back cache).
+        memory: bound in bytes on what all such backends of the worker hold, natively and as objects.
         clock: by which entries expire.
         owner: whose state it is.
         store: where it lives outside this process; None for backends that need none.
@@ -277,6 +279,7 @@ class BackendContext:
     clock: Clock = field(default_factory=SystemClock)
     owner: StateOwner = StateOwner()
     store: StateStore | None = None
+    memory: WorkerMemory = field(default_factory=WorkerMemory)
 
 
 BackendFactory = Callable[[BackendContext], KeyedStateBackend]

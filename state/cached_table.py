@@ -17,7 +17,11 @@ from .backend import StateMap, TableDescriptor
 from .cached_walk import walk
 from .entry_keys import PREFIX_BYTES, KeyLayout, split_prefix, successor
 from .entry_store import BATCH_ENTRIES, EntryBatch, EntryStore
+from .memory import entry_bytes
 from .table_registry import naming_state
+
+_WEIGHT: Final = 8
+"""One over the weight of the latest entry in the average of their sizes."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -224,6 +228,7 @@ class CachedTable:
 
     Attributes:
         entries, dirty: entries in memory, and those of them to be written, as of the last `settle`.
+        entry_bytes: how much memory one takes, as a moving average over entries touched lately.
         maps: those that have something in memory, least recently used first.
         loaded, flushed: entries read from and written to the database since opening.
     """
@@ -236,7 +241,7 @@ class CachedTable:
         self.store: Final = store
         value_type: TypeInformation[Any] = descriptor.value_type
         self.loads_value: Final = value_type.serializer().loads
-        self.entries = self.dirty = self.loaded = self.flushed = 0
+        self.entries = self.dirty = self.loaded = self.flushed = self.entry_bytes = 0
         self.maps: Final[dict[Any, CachedStateMap[Any, Any]]] = {}
         self._touched: dict[Any, CachedStateMap[Any, Any]] = {}  # since the last settle
         # Those to be written, as of the last settle.
@@ -319,6 +324,8 @@ class CachedTable:
 
     def settle(self) -> None:
         """Count what the batch has changed, in the maps it fetched."""
+        for found in islice(reversed(self._touched.values()), 1):
+            self._weigh(found)
         for namespace, found in self._touched.items():
             size, dirty = found.size(), found.dirty()
             self._count(found, size, dirty)
@@ -376,6 +383,12 @@ class CachedTable:
         self.entries += size - found._counted
         self.dirty += dirty - found._dirty
         found._counted, found._dirty = size, dirty
+
+    def _weigh(self, found: CachedStateMap[Any, Any]) -> None:
+        """Correct the average by the entry of a map that was touched last."""
+        for key, value in islice(reversed(found.items()), 1):
+            change = entry_bytes(key, value) - self.entry_bytes
+            self.entry_bytes += change // _WEIGHT if self.entry_bytes else change
 
     def _is_stored(self, namespace: Any) -> bool:
         if self._groups is not None:

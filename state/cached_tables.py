@@ -22,8 +22,8 @@ _MOST_DIRTY_ENTRIES: Final = 25_000
 
 
 class CachedTables:
-    """What is in memory stays below `cache_entries`, but for what one batch touches, and for what is touched while the store is
-    frozen (at most twice as much: then the backend must thaw it).
+    """What is in memory stays below `cache_entries` and below the backend's share of the worker's memory, but for what one batch
+    touches, and for what is touched while the store is frozen (at most twice as much: then the backend must thaw it).
 
     Args:
         store: below all tables.
@@ -46,7 +46,8 @@ class CachedTables:
         self._tables: dict[str, CachedTable] = {}
         self._table_ids: dict[str, int] = {}
         self._sweeps: list[Sweep] = []
-        self._most_dirty = max(1, min(_MOST_DIRTY_ENTRIES, context.cache_entries // 2))
+        context.memory.join()
+        self._has_joined = True
 
     def open(self, descriptor: TableDescriptor) -> CachedTable:
         """See `KeyedStateBackend.table`."""
@@ -110,10 +111,13 @@ class CachedTables:
             table.settle()
             entries += table.entries
             dirty += table.dirty
-        if entries > self._context.cache_entries:
-            self._make_room(entries)
-        elif dirty > self._most_dirty:
-            self._write_back(dirty - self._most_dirty * 3 // 4)
+        limit = self._limit(entries)
+        if entries > limit:
+            self._make_room(entries, limit)
+            return
+        most_dirty = max(1, min(_MOST_DIRTY_ENTRIES, limit // 2))
+        if dirty > most_dirty:
+            self._write_back(dirty - most_dirty * 3 // 4)
 
     def thawed(self) -> None:
         """The store takes writes again."""
@@ -133,6 +137,9 @@ class CachedTables:
     def close(self) -> None:
         """Free the memory. Idempotent."""
         self._tables.clear()
+        if self._has_joined:
+            self._has_joined = False
+            self._context.memory.leave()
 
     def _move_outdated(self, descriptor: TableDescriptor, layout: KeyLayout) -> None:
         """Bring what was restored of a table to the types it is declared with; afterwards nothing tells that they were others."""
@@ -145,14 +152,22 @@ class CachedTables:
         move_outdated(self._store, outdated, descriptor, layout.prefixes, dumps, layout.operator)
         self._registry.moved(descriptor.name)
 
-    def _make_room(self, entries: int) -> None:
+    def _limit(self, entries: int) -> int:
+        """How many entries of today's average size may be in memory."""
+        held = sum(table.entries * table.entry_bytes for table in self._tables.values())
+        share = self._context.memory.objects_bytes
+        if held <= share:
+            return self._context.cache_entries
+        return max(1, min(self._context.cache_entries, entries * share // held))
+
+    def _make_room(self, entries: int, limit: int) -> None:
         """Down to three quarters of the bound, so that it is not needed again at once."""
-        target = self._context.cache_entries * 3 // 4
+        target = limit * 3 // 4
         excess = entries - target
         if self._evict(excess) >= excess:
             return
         if self._store.frozen:
-            if sum(table.entries for table in self._tables.values()) <= 2 * self._context.cache_entries:
+            if sum(table.entries for table in self._tables.values()) <= 2 * limit:
                 return
             self._thaw()
         left = sum(table.entries for table in self._tables.values()) - target

@@ -26,7 +26,7 @@ class RocksDBBackend:
         self._registry = TableRegistry(
             context.operator, (info for handle in context.restored for info in handle.tables)
         )
-        self._store = RocksStore(context.local_dir / "db")
+        self._store = RocksStore(context.local_dir / "db", context.memory)
         self._tables = CachedTables(context, self._store, self._registry, self._link_and_thaw)
         self._uploaded = UploadedFiles(restore(context, self._store, self._registry))
         self._pending: RocksSnapshot | None = None

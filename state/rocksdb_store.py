@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .entry_keys import namespace_slice, successor
+from .memory import WorkerMemory
 
 if TYPE_CHECKING:  # a native module of megabytes, loaded when a backend needs it
     import rocksdict
 
-_BLOCK_CACHE_BYTES: Final = 32 << 20
+_COPYING_BYTES: Final = 32 << 20
 _WRITE_BUFFER_BYTES: Final = 16 << 20
 _BLOOM_BITS_PER_KEY: Final = 10
 _BACKGROUND_JOBS: Final = 2
@@ -32,10 +33,12 @@ class RocksStore:
 
     Args:
         folder: where the files go; made when needed.
+        memory: what it shares with other databases.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, memory: WorkerMemory) -> None:
         self.folder: Final = folder
+        self._memory: Final = memory
         self.frozen = False
         self._db: rocksdict.Rdict | None = None
         self._held_back: list[tuple[bytes, bytes | None]] = []
@@ -49,7 +52,7 @@ class RocksStore:
         """The database, opened now if it was not."""
         if self._db is None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._db = _open(self.folder)
+            self._db = _open(self.folder, self._memory)
         return self._db
 
     def get(self, key: bytes) -> bytes | None:
@@ -158,13 +161,13 @@ def open_read_only(folder: Path) -> rocksdict.Rdict:
     """A downloaded database, for copying from it."""
     from rocksdict import AccessType, Rdict
 
-    return Rdict(str(folder), _options(), access_type=AccessType.read_only())
+    return Rdict(str(folder), _options(WorkerMemory(_COPYING_BYTES)), access_type=AccessType.read_only())
 
 
-def _open(folder: Path) -> rocksdict.Rdict:
+def _open(folder: Path, memory: WorkerMemory) -> rocksdict.Rdict:
     from rocksdict import Rdict, WriteOptions
 
-    db = Rdict(str(folder), _options())
+    db = Rdict(str(folder), _options(memory))
     write_options = WriteOptions()
     # An attribute, though the stub file shows a method.
     write_options.disable_wal = True  # type: ignore[method-assign,assignment]
@@ -172,17 +175,23 @@ def _open(folder: Path) -> rocksdict.Rdict:
     return db
 
 
-def _options() -> rocksdict.Options:
-    from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options
+def _options(memory: WorkerMemory) -> rocksdict.Options:
+    from rocksdict import BlockBasedOptions, DBCompressionType, Options
 
+    cache, write_buffers = memory.native()
     table = BlockBasedOptions()
     table.set_bloom_filter(_BLOOM_BITS_PER_KEY, block_based=False)
-    table.set_block_cache(Cache(_BLOCK_CACHE_BYTES))
+    table.set_block_cache(cache)
+    # Else they would stand beside the cache, and grow with the state.
+    table.set_cache_index_and_filter_blocks(v=True)
+    table.set_pin_l0_filter_and_index_blocks_in_cache(v=True)
     options = Options(raw_mode=True)
     options.create_if_missing(create_if_missing=True)
     options.set_block_based_table_factory(table)
     options.set_compression_type(DBCompressionType.lz4())
-    options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
+    options.set_write_buffer_manager(write_buffers)
+    # A database that fills buffers faster than they are written has two of them.
+    options.set_write_buffer_size(min(_WRITE_BUFFER_BYTES, memory.write_buffer_bytes // 4))
     options.set_max_background_jobs(_BACKGROUND_JOBS)
     # Its own log and statistics are of no use to anyone here.
     options.set_keep_log_file_num(1)

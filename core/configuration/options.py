@@ -231,6 +231,24 @@ ROCKSDB_CACHE_ENTRIES: Final = _option(
     integer(1, example="200000"),
     "Deserialised entries of each operator's state that a worker keeps in memory.",
 )
+ROCKSDB_MEMORY: Final = _option(
+    "state.backend.rocksdb.memory.fixed-per-slot",
+    512 << 20,
+    memory_size("512 mb"),
+    "Memory that the RocksDB state of a worker takes at most: objects, block cache with indexes and filters, and write buffers.",
+)
+ROCKSDB_OBJECTS_RATIO: Final = _option(
+    "state.backend.rocksdb.memory.objects-ratio",
+    0.4,
+    number(0.01, 0.9, "0.4"),
+    "The part of that memory that is for deserialised entries (estimated); the rest is RocksDB's own.",
+)
+ROCKSDB_WRITE_BUFFER_RATIO: Final = _option(
+    "state.backend.rocksdb.memory.write-buffer-ratio",
+    0.5,
+    number(0.01, 0.9, "0.5"),
+    "The part of RocksDB's own memory that write buffers may take.",
+)
 
 POSTGRESQL_URL: Final = _option(
     "state.backend.postgresql.url",

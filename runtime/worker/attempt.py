@@ -40,6 +40,7 @@ from ...state.backend import (
 from ...state.backends import create_backend
 from ...state.handles import ACCUMULATORS_STATE, ChannelStateHandle, FileRef, OperatorSnapshot
 from ...state.key_groups import key_group_range
+from ...state.memory import worker_memory
 from ..exchange.channels import InputChannel, OutputChannel
 from ..exchange.codec import BatchCodec
 from ..exchange.in_flight import InFlightRecords
@@ -464,6 +465,7 @@ class Attempt:
             clock=self._services.clock,
             owner=StateOwner(self._deploy.job_id, description.operator_id, self._deploy.attempt),
             store=self.settings.store,
+            memory=worker_memory(*self.settings.rocksdb_memory),
         )
         return create_backend(self.settings.backend, context)
 

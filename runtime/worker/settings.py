@@ -21,6 +21,7 @@ class WorkerSettings:
         batch_mode: the job runs in BATCH mode.
         blocking_exchanges: in BATCH mode, whether inputs that are not sorted are read completely, too.
         collecting_bytes: memory for each input that is read completely.
+        rocksdb_memory: bytes for all backends of the worker, the part for objects, the part of the rest for write buffers.
         object_reuse: operators on state emit the very objects that they keep.
         overtake_after_ms: after which barriers overtake records; None: checkpoints are aligned.
     """
@@ -34,6 +35,7 @@ class WorkerSettings:
     backend: BackendType
     cache_entries: int
     store: StateStore | None
+    rocksdb_memory: tuple[int, float, float]
     job_parameters: Mapping[str, str]
     batch_mode: bool
     blocking_exchanges: bool
@@ -61,6 +63,11 @@ class WorkerSettings:
             backend=get(options.STATE_BACKEND),
             cache_entries=cache_entries_of(configuration),
             store=store_of(configuration),
+            rocksdb_memory=(
+                get(options.ROCKSDB_MEMORY),
+                get(options.ROCKSDB_OBJECTS_RATIO),
+                get(options.ROCKSDB_WRITE_BUFFER_RATIO),
+            ),
             job_parameters=get(options.GLOBAL_JOB_PARAMETERS),
             batch_mode=batch_mode,
             blocking_exchanges=get(options.BATCH_SHUFFLE_MODE) == "ALL_EXCHANGES_BLOCKING",
