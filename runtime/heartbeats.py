@@ -12,6 +12,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from ..core.configuration import Configuration, options
+from ..core.errors import ConfigurationError
+
 P = TypeVar("P", bound=Hashable)
 
 
@@ -21,6 +24,23 @@ class HeartbeatSettings:
 
     interval_ms: int = 10_000
     timeout_ms: int = 50_000
+
+    @staticmethod
+    def of(configuration: Configuration) -> HeartbeatSettings:
+        """`heartbeat.*`.
+
+        Raises:
+            ConfigurationError: the timeout is not longer than the interval, so that nobody could keep to it.
+        """
+        interval_ms = configuration.get(options.HEARTBEAT_INTERVAL)
+        timeout_ms = configuration.get(options.HEARTBEAT_TIMEOUT)
+        if timeout_ms <= interval_ms:
+            raise ConfigurationError(
+                f"a heartbeat every {interval_ms} ms is always later than the timeout of {timeout_ms} ms",
+                where=f"{options.HEARTBEAT_INTERVAL.key}, {options.HEARTBEAT_TIMEOUT.key}",
+                fix="make the timeout several times as long as the interval",
+            )
+        return HeartbeatSettings(interval_ms, timeout_ms)
 
     def patience_ms(self, until_beat_ms: int) -> int:
         """How long to wait for what others say when the next own beat is due in that time."""

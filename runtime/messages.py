@@ -177,6 +177,17 @@ class TaskFailed(_Message, frozen=True):
     failure: TaskFailure
 
 
+class PeerSilent(_Message, frozen=True):
+    """Nothing has come over the connection to another worker for so long (ms), answers to questions included.
+
+    That worker's loop may be in a long function, or the connection is broken without a word; said again while it lasts.
+    """
+
+    attempt: int
+    peer: int
+    silence_ms: int
+
+
 class SplitRequested(_Message, frozen=True):
     """A source reader ran out of splits."""
 
@@ -251,6 +262,7 @@ FromWorker: TypeAlias = (
     ClientData
     | FromSubtask
     | InputEnded
+    | PeerSilent
     | SplitRequested
     | TaskFailed
     | TasksRunning

@@ -115,6 +115,10 @@ class ThreadCluster:
         """None has a process of its own."""
         return {}
 
+    def turn_ms(self, worker: int) -> int | None:
+        """The turn of each is over when that of the JobManager comes."""
+        return 0
+
     def close(self, *, force: bool) -> None:
         """See `Cluster`. The thread is not inside any user code now, so force makes no difference."""
         places, self._places = self._places, {}

@@ -3,6 +3,10 @@
 Of two workers the one with the lower number connects. The first frame of a connection says who it is and for which attempt;
 a connection for an attempt that this worker has not been told of yet is kept until then, one for an attempt that is over is
 turned away.
+
+Each end asks the other for a sign of life in each heartbeat interval, so that a connection which lost its other end without a word is
+found out. Loops answer, and a loop that is in a user's function does not: whether silence means a broken connection is judged by
+the JobManager, which knows how long the other loop has been busy.
 """
 
 from __future__ import annotations
@@ -13,11 +17,14 @@ from typing import Final
 
 import msgspec
 
+from ..heartbeats import HeartbeatMonitor, HeartbeatSettings
 from ..transport import Frame, FramedSocket, PeerRejected, Role, connect
 from .channels import InputChannel, RemoteOutputChannel
 from .codec import CREDIT, decode_credit, encode_credit
 
 _HELLO: Final = 9
+_PING: Final = 10
+_PONG: Final = 11
 _CONNECT_TIMEOUT_S: Final = 10.0
 _MAX_QUEUED_BYTES: Final = 64 << 20
 
@@ -128,10 +135,19 @@ class Peers:
         on_lost: called with the other worker's number and the reason when a connection breaks.
     """
 
-    def __init__(self, worker: int, listener: PeerListener, on_lost: Callable[[int, str], None]) -> None:
+    def __init__(
+        self,
+        worker: int,
+        listener: PeerListener,
+        on_lost: Callable[[int, str], None],
+        heartbeat: HeartbeatSettings | None = None,
+    ) -> None:
         self._worker = worker
         self._listener = listener
         self._on_lost = on_lost
+        settings = HeartbeatSettings() if heartbeat is None else heartbeat
+        self._monitor = HeartbeatMonitor[int](settings.timeout_ms, now_ms=0)
+        self._heard: set[int] = set()  # since the last beat
         self._attempt = -1
         self._peers: dict[int, _Connection] = {}
         self._unsent: dict[int, list[tuple[int, int, bytes]]] = {}
@@ -197,13 +213,28 @@ class Peers:
                 continue
             if frames:
                 arrived = True
-                self._dispatch(frames)
+                self._heard.add(peer)
+                self._dispatch(connection, frames)
             if connection.socket.wants_write:
                 connection.socket.pump_out()
             if connection.socket.closed:
                 del self._peers[peer]
                 self._on_lost(peer, connection.socket.close_reason)
         return arrived
+
+    def beat(self, now_ms: int) -> dict[int, int]:
+        """Ask the others for a sign of life; who has given none for the timeout, and for how long (ms).
+
+        Call it, after `pump`, more often than twice in the timeout; `now_ms` is monotonic.
+        """
+        for peer in self._heard:
+            self._monitor.heard(peer, now_ms)
+        self._heard.clear()
+        for connection in self._peers.values():
+            connection.socket.send(_PING, 0, b"")
+        self.pump_out()
+        silent = self._monitor.silent(now_ms)
+        return {peer: silent[peer] for peer in self._peers if peer in silent}
 
     def pump_out(self) -> None:
         """Send what the system takes."""
@@ -222,16 +253,19 @@ class Peers:
 
     def _attach(self, peer: int, connection: _Connection) -> None:
         self._peers[peer] = connection
+        self._heard.add(peer)
         for kind, channel, payload in self._unsent.pop(peer, ()):
             connection.socket.send(kind, channel, payload)
         if connection.socket.authenticated:
             connection.socket.pump_out()
         frames, connection.frames = connection.frames, []
-        self._dispatch(frames)
+        self._dispatch(connection, frames)
 
-    def _dispatch(self, frames: list[Frame]) -> None:
+    def _dispatch(self, connection: _Connection, frames: list[Frame]) -> None:
         for kind, channel, payload in frames:
             if kind == CREDIT:
                 self.outputs[channel].add_credit(decode_credit(payload))
-            else:
+            elif kind == _PING:
+                connection.socket.send(_PONG, 0, b"")
+            elif kind != _PONG:
                 self.inputs[channel].put_frame(kind, payload)

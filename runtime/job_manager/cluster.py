@@ -66,6 +66,9 @@ class Cluster(Protocol):
     def worker_pids(self) -> Mapping[int, int]:
         """Process id of each live worker. From any thread."""
 
+    def turn_ms(self, worker: int) -> int | None:
+        """How long the worker's loop has been busy without a pause, as far as is known; None: its heartbeats do not say."""
+
     def close(self, *, force: bool) -> None:
         """End all workers and remove every trace. `force`: at once, whatever they do. Idempotent."""
 
@@ -152,6 +155,10 @@ class EmbeddedCluster:
     def worker_pids(self) -> Mapping[int, int]:
         """This process, as long as there is a worker."""
         return {} if self._worker is None else {0: os.getpid()}
+
+    def turn_ms(self, worker: int) -> int | None:
+        """Its loop is this very one, which is here."""
+        return 0
 
     def close(self, *, force: bool) -> None:
         """See `Cluster`. Forced, nothing of the worker is called any more: user code may have been interrupted anywhere."""

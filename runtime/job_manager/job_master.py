@@ -276,6 +276,8 @@ class JobMaster:
                     self._checkpoints.on_message(answer, self._checkpointing_attempt(attempt))
             case wire.TasksStopped(attempt=attempt):
                 self._post(TasksStopped(worker, attempt))
+            case wire.PeerSilent():
+                self._on_silence(worker, message)
             case wire.ClientData():
                 self.results.add(message)
             case wire.WorkerStatistics(attempt=attempt, tasks=tasks):
@@ -283,6 +285,19 @@ class JobMaster:
                     self._counters.update(tasks)
             case _:
                 assert_never(message)
+
+    def _on_silence(self, worker: int, silence: wire.PeerSilent) -> None:
+        """A connection between workers fails its attempt, unless it is silent because the loop at the other end is busy."""
+        turn_ms = self._cluster.turn_ms(silence.peer)
+        if turn_ms is None or turn_ms > silence.silence_ms // 2:
+            return  # what it was asked for at the beginning of the silence it may not have read yet
+        error = ConnectorError(
+            f"the connection between workers {worker} and {silence.peer} is silent for {silence.silence_ms} ms, "
+            "though both are alive",
+            where=f"worker {worker}",
+            retryable=True,
+        )
+        self._post(AttemptFailed(silence.attempt, Failure(error)))
 
     def _add_readers(self, worker: int, attempt: int) -> None:
         for subtask in self._run.graph.subtasks:

@@ -216,25 +216,8 @@ def make_cluster(graph: ExecutionGraph, configuration: Configuration, clock: Clo
         secret=secret,
         clock=clock,
         preload=preload,
-        heartbeat=heartbeat_settings(configuration),
+        heartbeat=HeartbeatSettings.of(configuration),
     )
-
-
-def heartbeat_settings(configuration: Configuration) -> HeartbeatSettings:
-    """`heartbeat.*`.
-
-    Raises:
-        ConfigurationError: the timeout is not longer than the interval, so that nobody could keep to it.
-    """
-    interval_ms = configuration.get(options.HEARTBEAT_INTERVAL)
-    timeout_ms = configuration.get(options.HEARTBEAT_TIMEOUT)
-    if timeout_ms <= interval_ms:
-        raise ConfigurationError(
-            f"a heartbeat every {interval_ms} ms is always later than the timeout of {timeout_ms} ms",
-            where=f"{options.HEARTBEAT_INTERVAL.key}, {options.HEARTBEAT_TIMEOUT.key}",
-            fix="make the timeout several times as long as the interval",
-        )
-    return HeartbeatSettings(interval_ms, timeout_ms)
 
 
 def _is_embedded(graph: ExecutionGraph, configuration: Configuration) -> bool:

@@ -26,7 +26,7 @@ from ..transport import (
 from ..worker.fork_messages import KillSpawned, SpawnWorker, WorkerExited, WorkerSpawned
 from .cluster import ClusterEvent, MessageArrived, WorkerGone
 from .fork_client import ForkServerProcess, describe_exit
-from .heartbeat_server import HeartbeatServer
+from .heartbeat_server import HeartbeatServer, WorkerProcess
 
 WorkerLink = MessageLink[ToWorker, FromWorker]
 
@@ -172,6 +172,13 @@ class ProcessCluster:
     def worker_pids(self) -> Mapping[int, int]:
         """See `Cluster`."""
         return {worker: p.pid for worker, p in list(self._processes.items()) if p.pid is not None}
+
+    def turn_ms(self, worker: int) -> int | None:
+        """See `Cluster`."""
+        process, running = self._processes.get(worker), self._running
+        if process is None or running is None:
+            return None
+        return running.heartbeats.turn_ms(WorkerProcess(worker, process.generation))
 
     def close(self, *, force: bool) -> None:
         """See `Cluster`."""

@@ -10,10 +10,12 @@ from typing import Any, Final, assert_never
 
 from ...checkpoint.messages import FromTask, NotifyCheckpointComplete
 from ...core.clock import Clock
+from ...core.configuration import Configuration
 from ...core.errors import ConnectorError
 from ...core.ids import WorkerId
 from ..exchange.peers import PeerListener, Peers
 from ..graph.execution_graph import Subtask
+from ..heartbeats import HeartbeatSettings
 from ..messages import (
     AddSplits,
     AlignWatermarks,
@@ -24,6 +26,7 @@ from ..messages import (
     FromWorker,
     InputEnded,
     NotifyTasks,
+    PeerSilent,
     TaskFailed,
     TasksRunning,
     TasksStopped,
@@ -72,7 +75,9 @@ class AttemptRun:
         self._send = services.send
         self._clock = services.clock
         self._time = ProcessingTimeService(services.clock)
-        self._peers = Peers(services.worker, services.listener, self._on_peer_lost)
+        self._heartbeat = HeartbeatSettings.of(Configuration(deploy.configuration))
+        self._peers = Peers(services.worker, services.listener, self._on_peer_lost, self._heartbeat)
+        self._next_beat_ms = self._clock.monotonic_ms()
         self._uploads = Background("millstream-upload", services.waker)
         self._commits = Background("millstream-commit", services.waker)
         self._handed_over = HandOver(services.waker)
@@ -104,6 +109,7 @@ class AttemptRun:
         """One turn; whether anything was done."""
         self._send_statistics_if_due()
         busy = self._peers.pump()
+        self._beat_if_due()
         if self._failed:
             # Outcomes that come after the failure are its echoes, or worse news: the JobManager judges.
             return self._guarded(self._deliver) or busy
@@ -132,9 +138,11 @@ class AttemptRun:
             found += [] if self._lost_peer is None else [self._lost_peer[0] - now]
         return found
 
-    def statistics_due_in_ms(self) -> int | None:
-        """How long until statistics are sent."""
-        return None if self._failed else self._next_statistics_ms - self._clock.monotonic_ms()
+    def report_due_in_ms(self) -> int | None:
+        """How long until something is to be said to the JobManager or to other workers."""
+        if self._failed:
+            return None
+        return min(self._next_statistics_ms, self._next_beat_ms) - self._clock.monotonic_ms()
 
     @property
     def busy(self) -> bool:
@@ -166,6 +174,13 @@ class AttemptRun:
         self._peers.end()
         self._time.clear()
         return errors
+
+    def _beat_if_due(self) -> None:
+        now_ms = self._clock.monotonic_ms()
+        if now_ms >= self._next_beat_ms:
+            self._next_beat_ms = now_ms + self._heartbeat.patience_ms(self._heartbeat.interval_ms)
+            for peer, silence_ms in self._peers.beat(now_ms).items():
+                self._send(PeerSilent(self.number, peer, silence_ms))
 
     def _runs(self) -> bool:
         return not self._failed

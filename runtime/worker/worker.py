@@ -149,8 +149,8 @@ class Worker:
             run.report()
 
     def _patience_ms(self, timeout_ms: int | None) -> int | None:
-        statistics = (run.statistics_due_in_ms() for run in self._runs.values())
-        limits = [*self.due_in_ms(), *(due for due in (timeout_ms, *statistics) if due is not None)]
+        reports = (run.report_due_in_ms() for run in self._runs.values())
+        limits = [*self.due_in_ms(), *(due for due in (timeout_ms, *reports) if due is not None)]
         return max(0, min(limits)) if limits else None
 
     # ---- messages

@@ -15,6 +15,7 @@ from millstream.core.types import GENERIC
 from millstream.runtime.exchange.channels import InputChannel, RemoteOutputChannel
 from millstream.runtime.exchange.codec import BatchCodec
 from millstream.runtime.exchange.peers import PeerListener, Peers
+from millstream.runtime.heartbeats import HeartbeatSettings
 from millstream.runtime.transport import address_of, listen, local_address
 
 SECRET = b"s" * 32
@@ -203,6 +204,22 @@ def test_two_attempts_at_a_time_do_not_meet_and_the_end_of_one_leaves_the_other(
     assert b.input_from(a).take() == RecordBatch(["of the second"])
     peers_a.end()
     peers_b.end()
+
+
+def test_a_peer_that_answers_is_heard_and_one_that_does_not_is_silent(make) -> None:
+    a, b = make(0), make(1)
+    a.deploy(1, [b])
+    b.deploy(1, [a])
+    pump(a, b, until=lambda: a.peers.descriptors() and b.peers.descriptors())
+    timeout_ms = HeartbeatSettings().timeout_ms
+    step_ms = timeout_ms // 5
+    for n in range(20):  # four timeouts long both ask and answer, and say nothing else
+        assert a.peers.beat(n * step_ms) == {}
+        pump(a, b, until=lambda: 1 in a.peers._heard)
+    asked = [a.peers.beat(n * step_ms) for n in range(20, 26)]  # b's loop stands still
+    assert asked == [{}] * 5 + [{1: timeout_ms}]
+    pump(a, b, until=lambda: 1 in a.peers._heard)
+    assert a.peers.beat(26 * step_ms) == {}
 
 
 def test_a_stranger_is_rejected(make) -> None:

@@ -14,7 +14,6 @@ from millstream.core.clock import ManualClock
 from millstream.core.configuration import Configuration
 from millstream.core.errors import ConfigurationError
 from millstream.runtime.heartbeats import HeartbeatMonitor, HeartbeatSettings
-from millstream.runtime.job_manager.job_setup import heartbeat_settings
 from millstream.runtime.job_manager.process_cluster import ProcessCluster
 from tests.runtime.test_fork_server import cluster_in, gather, gone, start, wait_until_gone
 
@@ -82,10 +81,10 @@ def test_a_clock_that_is_set_changes_nothing():
 
 def test_a_timeout_that_nobody_can_keep_is_refused():
     configuration = Configuration()
-    assert heartbeat_settings(configuration) == HeartbeatSettings()
+    assert HeartbeatSettings.of(configuration) == HeartbeatSettings()
     configuration.set_string("heartbeat.interval", "2 s").set_string("heartbeat.timeout", "2 s")
     with pytest.raises(ConfigurationError, match="always later than the timeout"):
-        heartbeat_settings(configuration)
+        HeartbeatSettings.of(configuration)
 
 
 # ---- real processes

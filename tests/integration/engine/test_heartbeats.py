@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from millstream import JobClient, MapFunction, StreamExecutionEnvironment, WatermarkStrategy
+from millstream import Configuration, JobClient, MapFunction, StreamExecutionEnvironment, WatermarkStrategy
 from millstream.connectors.datagen import DataGeneratorSource
 from millstream.connectors.files import Encoder, FileSink
-from millstream.core.clock import SystemClock
+from millstream.core.clock import Clock, SystemClock
+from millstream.core.workdir import create_work_dir
+from millstream.runtime.graph.compiler import compile_job
+from millstream.runtime.heartbeats import HeartbeatSettings
+from millstream.runtime.job_manager.client import submit
+from tests.integration.engine.half_open import ProxiedCluster
 from tests.integration.engine.harness import JOBS, Program, Workshop, gone, wait_until
+from tests.integration.engine.jobs.windows import windows
 from tests.integration.engine.test_recovery import completed
 
 EVENTS = 15_000
@@ -101,3 +109,46 @@ def test_workers_end_when_their_job_manager_is_stopped_and_it_goes_on_when_it_wa
     assert program.end() == 0, program.text()
     assert "nothing was heard of the JobManager" in program.text()
     workshop.check_output(EVENTS)
+
+
+def start_with_proxy(
+    workshop: Workshop, folder: Path, **changes: str
+) -> tuple[JobClient, list[ProxiedCluster]]:
+    """The windows job at parallelism 2, running."""
+    settings = workshop.configuration(**changes)
+    env = windows(settings, str(workshop.out), EVENTS, 8_000).set_parallelism(2)
+    made: list[ProxiedCluster] = []
+
+    def make_cluster(_graph: Any, configuration: Configuration, clock: Clock) -> ProxiedCluster:
+        cluster = ProxiedCluster(
+            lambda: create_work_dir(str(workshop.tmp)),
+            secret=bytes(32),
+            clock=clock,
+            heartbeat=HeartbeatSettings.of(configuration),
+        )
+        cluster.folder = folder
+        made.append(cluster)
+        return cluster
+
+    client = submit(compile_job(env.get_stream_graph("windows")), settings, cluster=make_cluster)
+    client.run_in_background()
+    return client, made
+
+
+def test_a_connection_between_workers_that_loses_its_other_end_without_a_word_is_replaced(workshop: Workshop):
+    with tempfile.TemporaryDirectory() as folder:  # a short path, for a socket
+        client, (cluster,) = start_with_proxy(workshop, Path(folder), **QUICK)
+        wait_until(lambda: completed(client) >= 2, "two checkpoints")
+        pids = dict(client.worker_pids())
+        assert cluster.proxy is not None
+        cluster.proxy.lose_connections()
+        assert cluster.proxy.lost == 2
+        wait_until(lambda: client.statistics().restarts >= 1, "the restart")
+        failure = client.statistics().last_failure
+        assert failure is not None
+        assert "the connection between workers" in failure
+        assert client.worker_pids() == pids
+        client.wait(60)
+        cluster.proxy.close()
+    workshop.check_output(EVENTS)
+    workshop.check_nothing_is_left()
