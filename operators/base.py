@@ -121,7 +121,6 @@ class OperatorSnapshotParts:
 
     lists: dict[str, list[bytes]] = field(default_factory=dict)
     keyed: PendingSnapshot | None = None
-    list_types: dict[str, str] = field(default_factory=dict)
 
 
 class Operator:
@@ -353,4 +352,4 @@ def keeps_records(spec: OperatorSpec) -> bool:
 
 def snapshot_of(parts: OperatorSnapshotParts, keyed: Any) -> OperatorSnapshot:
     """The durable form, once the keyed part has been written (`keyed` is its handle or None)."""
-    return OperatorSnapshot(() if keyed is None else (keyed,), parts.lists, parts.list_types)
+    return OperatorSnapshot(() if keyed is None else (keyed,), parts.lists)

@@ -111,7 +111,6 @@ class CheckpointedFunctions:
             return parts
         parts = parts or OperatorSnapshotParts()
         parts.lists.update(lists)
-        parts.list_types.update(self._store.type_names())
         return parts
 
 

@@ -28,7 +28,7 @@ V = TypeVar("V")
 LIST: Final = "function-list:"
 UNION_LIST: Final = "union:function-list:"
 BROADCAST: Final = "broadcast:function-map:"
-_KEYS: Final = "/keys"
+KEYS_PART: Final = "/keys"
 """Behind the name of a broadcast state: the schema of its keys."""
 _PREFIXES: Final = (LIST, UNION_LIST, BROADCAST)
 _PREFIXES_OF_SCHEMAS: Final = tuple(SCHEMAS + prefix for prefix in _PREFIXES)
@@ -245,24 +245,13 @@ class OperatorStateStore:
             if isinstance(descriptor, MapStateDescriptor):
                 items = [_encode_entries(descriptor, state)]
                 lists |= with_schema(name, items, descriptor.value_type_info)
-                lists |= with_schema(name, items, descriptor.key_type_info, part=_KEYS)
+                lists |= with_schema(name, items, descriptor.key_type_info, part=KEYS_PART)
             else:
                 assert isinstance(descriptor, ListStateDescriptor)
                 dumps = descriptor.elem_type_info.serializer().dumps
                 items = [dumps(element) for element in state]
                 lists |= with_schema(name, items, descriptor.elem_type_info)
         return lists
-
-    def type_names(self) -> dict[str, str]:
-        """The types of what `snapshot` has encoded, by the same names: of items, and of broadcast state as a map."""
-        return {
-            name: (
-                descriptor.elem_type_info
-                if isinstance(descriptor, ListStateDescriptor)
-                else descriptor.type_info
-            ).name
-            for name, (descriptor, _) in self._states.items()
-        }
 
     def _list(self, prefix: str, descriptor: ListStateDescriptor[T]) -> OperatorListState[T]:
         _require(descriptor, ListStateDescriptor, "a list state")
@@ -277,7 +266,7 @@ class OperatorStateStore:
 
     def _restored_entries(self, descriptor: MapStateDescriptor[K, V]) -> dict[K, V]:
         name = BROADCAST + descriptor.name
-        read_keys = self._reader(name + _KEYS, descriptor, descriptor.key_type_info).loads_batch
+        read_keys = self._reader(name + KEYS_PART, descriptor, descriptor.key_type_info).loads_batch
         read_values = self._reader(name, descriptor, descriptor.value_type_info).loads_batch
         items = self._restored.pop(name, None)
         if not items:

@@ -125,14 +125,11 @@ class OperatorSnapshot(msgspec.Struct, frozen=True):
     Attributes:
         keyed: handles of keyed state: one after a snapshot, several when state is handed out at another parallelism.
         lists: operator list state by name; its items are redistributed one by one.
-        list_types: names of the types that items of lists were encoded by, as far as functions declared them: of broadcast
-            state `MAP(key, value)`. For readers without the program.
         channels: records under way to the operator, and from it to others.
     """
 
     keyed: tuple[KeyedStateHandle, ...] = ()
     lists: dict[str, list[bytes]] = {}
-    list_types: dict[str, str] = {}
     channels: tuple[ChannelStateHandle, ...] = ()
 
 

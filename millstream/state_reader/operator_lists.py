@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgpack  # type: ignore[import-untyped,unused-ignore]
 import msgspec
 
-from ..core.types import GENERIC, MapTypeInfo
+from ..core.types import GENERIC, MapTypeInfo, TypeSchema
 from ..core.types.offline import OfflineClasses, without_program
-from ..operators.operator_state import BROADCAST, LIST, UNION_LIST
+from ..operators.list_schemas import SCHEMAS
+from ..operators.operator_state import BROADCAST, KEYS_PART, LIST, UNION_LIST
+from ..state.handles import OperatorSnapshot
 from ..state.offline import TableSize
 from ..state.type_names import TypeReader
 from .entries import OperatorStateItem
@@ -19,6 +21,43 @@ from .frames import Columnar
 _KINDS: Final = {LIST: "operator-list", UNION_LIST: "operator-union-list", BROADCAST: "broadcast"}
 SPLITS: Final = "splits"
 ENUMERATOR: Final = "enumerator"
+
+
+class ListPart(NamedTuple):
+    """What one subtask held of a list; `value_type` as it said itself, empty where it said nothing."""
+
+    subtask: int | None
+    items: Sequence[bytes]
+    value_type: str
+
+
+def operator_states(
+    snapshots: Sequence[OperatorSnapshot], enumerator: bytes | None, types: TypeReader
+) -> Iterator[OperatorState]:
+    """The states in the snapshots of an operator's subtasks, and of its split enumerator."""
+    names = dict.fromkeys(name for snapshot in snapshots for name in snapshot.lists)
+    for name in names:
+        if not name.startswith(SCHEMAS):
+            parts = (
+                ListPart(index, snapshot.lists.get(name, ()), _type_name(snapshot, name))
+                for index, snapshot in enumerate(snapshots)
+            )
+            yield OperatorState(name, tuple(parts), types)
+    if enumerator is not None:
+        yield OperatorState(ENUMERATOR, (ListPart(None, (enumerator,), ""),), types)
+
+
+def _type_name(snapshot: OperatorSnapshot, name: str) -> str:
+    """The type that the items of a list were written with, as their schema says; of broadcast state the map's."""
+    values = _schema_name(snapshot, name)
+    if not values or not name.startswith(BROADCAST):
+        return values
+    return f"MAP({_schema_name(snapshot, name + KEYS_PART)}, {values})"
+
+
+def _schema_name(snapshot: OperatorSnapshot, name: str) -> str:
+    items = snapshot.lists.get(SCHEMAS + name, ())
+    return str(msgspec.msgpack.decode(items[-1], type=TypeSchema)) if items else ""
 
 
 class OperatorState(Columnar):
@@ -34,8 +73,7 @@ class OperatorState(Columnar):
     def __init__(
         self,
         full_name: str,
-        parts: Sequence[tuple[int | None, Sequence[bytes]]],
-        value_type: str,
+        parts: Sequence[ListPart],
         types: TypeReader,
     ) -> None:
         prefix = next((prefix for prefix in _KINDS if full_name.startswith(prefix)), "")
@@ -44,29 +82,29 @@ class OperatorState(Columnar):
         self.kind: Final = _KINDS.get(prefix) or (
             full_name if full_name in {SPLITS, ENUMERATOR} else "internal"
         )
-        self.value_type: Final = value_type
+        self.value_type: Final = next((part.value_type for part in parts if part.value_type), "")
         self._parts = parts
         self._types = types
         self._classes = OfflineClasses(types.classes)
 
     def size(self) -> TableSize:
         """Items, of broadcast state the entries of all copies, and encoded bytes."""
-        size_bytes = sum(len(item) for _, items in self._parts for item in items)
+        size_bytes = sum(len(item) for part in self._parts for item in part.items)
         if self.kind == "broadcast":
             return TableSize(sum(1 for _ in self.items()), size_bytes)
-        return TableSize(sum(len(items) for _, items in self._parts), size_bytes)
+        return TableSize(sum(len(part.items) for part in self._parts), size_bytes)
 
     def items(self) -> Iterator[OperatorStateItem]:
         """Every item, by subtask. Of broadcast state each subtask holds a copy.
 
         What connectors and operators encode on their own comes as the plain data it is made of (a version first), or as bytes.
         """
-        for subtask, encoded in self._parts:
-            for item in encoded:
+        for part in self._parts:
+            for item in part.items:
                 with without_program(self._classes):
-                    decoded = self._decode(item)
+                    decoded = self._decode(item, part.value_type)
                 for map_key, value in decoded:
-                    yield OperatorStateItem(subtask, map_key, value)
+                    yield OperatorStateItem(part.subtask, map_key, value)
 
     @property
     def columns(self) -> dict[str, str]:
@@ -86,10 +124,10 @@ class OperatorState(Columnar):
     def _type_reader(self) -> TypeReader:
         return self._types
 
-    def _decode(self, item: bytes) -> list[tuple[Any, Any]]:
+    def _decode(self, item: bytes, type_name: str) -> list[tuple[Any, Any]]:
         match self.kind:
             case "broadcast":
-                map_type = self._types.read(self.value_type) if self.value_type else None
+                map_type = self._types.read(type_name) if type_name else None
                 keys, values = msgspec.msgpack.decode(item, type=tuple[bytes, bytes])
                 key_type, value_type = getattr(map_type, "key", GENERIC), getattr(map_type, "value", GENERIC)
                 return list(
@@ -100,7 +138,7 @@ class OperatorState(Columnar):
                     )
                 )
             case "operator-list" | "operator-union-list":
-                element = self._types.read(self.value_type) if self.value_type else GENERIC
+                element = self._types.read(type_name) if type_name else GENERIC
                 return [(None, element.serializer().loads(item))]
             case _:
                 return [(None, _plain(item))]

@@ -18,7 +18,7 @@ from ..state.backend import CheckpointReader
 from ..state.handles import OperatorSnapshot
 from ..state.type_names import TypeReader
 from .keyed import KeyedState, LaidOutHandles
-from .operator_lists import ENUMERATOR, OperatorState
+from .operator_lists import OperatorState, operator_states
 
 _OWN_CLASSES: Final = (Instant,)
 """Classes of ours that values may be instances of."""
@@ -198,19 +198,7 @@ def _operator(
     folder: Path,
     path: str,
 ) -> OperatorStates:
-    names = dict.fromkeys(name for snapshot in snapshots for name in snapshot.lists)
-    type_names = {name: found for snapshot in snapshots for name, found in snapshot.list_types.items()}
-    lists = [
-        OperatorState(
-            name,
-            [(index, snapshot.lists.get(name, ())) for index, snapshot in enumerate(snapshots)],
-            type_names.get(name, ""),
-            types,
-        )
-        for name in names
-    ]
-    if enumerator is not None:
-        lists.append(OperatorState(ENUMERATOR, [(None, (enumerator,))], "", types))
+    lists = operator_states(snapshots, enumerator, types)
     handles = LaidOutHandles(tuple(handle for s in snapshots for handle in s.keyed), reader, folder)
     return OperatorStates(description, handles, tuple(lists), types, path)
 
