@@ -49,6 +49,11 @@ class SavepointFolder:
         """Full path or URL."""
         return self._files.url(self._name)
 
+    def is_taken(self) -> bool:
+        """Whether there is anything in it."""
+        what = "the folder of a savepoint cannot be listed"
+        return bool(perform(self._retry, lambda: self._files.entries(self._name), what, self.url))
+
     def streams(self, attempt: int) -> StorageStreams:
         """Where a subtask of `attempt` writes its files."""
         return StorageStreams(

@@ -29,7 +29,9 @@ class Format(enum.StrEnum):
 
 CheckpointPath = Annotated[
     str,
-    typer.Argument(metavar="PATH", help="A checkpoint or savepoint: its folder, a path or an fsspec URL."),
+    typer.Argument(
+        metavar="PATH", help="A checkpoint (a chk-<n> folder) or savepoint: a path or an fsspec URL."
+    ),
 ]
 Operator = Annotated[str, typer.Argument(metavar="UID", help="The operator's uid, id or name.")]
 State = Annotated[str, typer.Argument(metavar="NAME", help="Name of the state.")]

@@ -107,12 +107,17 @@ def store_blocks(store: EntryStore, blocks: Iterable[tuple[int, Block]]) -> None
     store.write(batch)
 
 
+def blocks_prefix(group: int, table_id: int) -> bytes:
+    """What the keys of the kept blocks of a table in a key group begin with."""
+    return prefix_of(group, _BLOCKS_TABLE) + _TABLE_ID.pack(table_id)
+
+
 def take_blocks(
     store: EntryStore, groups: Iterable[int], table_id: int, operator: str
 ) -> Iterator[Iterator[Block]]:
     """The kept blocks of a table, those of one stored entry at a time; each is gone when the next one is asked for."""
     for group in groups:
-        prefix = prefix_of(group, _BLOCKS_TABLE) + _TABLE_ID.pack(table_id)
+        prefix = blocks_prefix(group, table_id)
         for key, content in list(store.scan(prefix)):
             where = f"operator '{operator}', stored block {key.hex()}"
             yield (block for _, block in parse_blocks(group, content, where))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -18,10 +18,12 @@ from ..core.types import KeyEncoder
 from ..core.types.offline import OfflineClasses, without_program
 from . import rocksdb_snapshot, snapshot_format
 from .backend import BackendContext, CheckpointReader, TableDescriptor
+from .canonical import blocks_prefix
 from .entry_keys import KeyLayout, entry_of, prefix_of, split_prefix
 from .handles import KeyedStateHandle, TableInfo
 from .key_groups import key_group_of
-from .table_registry import NO_NAMESPACE
+from .snapshot_format import BlockCodec, parse_blocks
+from .table_registry import NO_NAMESPACE, RESERVED_TABLE
 from .type_names import TypeReader
 
 _CHUNK: Final = 512
@@ -179,7 +181,7 @@ class _HeapFiles:
         return found
 
     def entries(self, table: OfflineTable, first: int, last: int) -> Iterator[StoredEntry]:
-        codec = snapshot_format.BlockCodec(table.descriptor, table.operator)
+        codec = BlockCodec(table.descriptor, table.operator)
         first, last = max(first, self._groups[0]), min(last, self._groups[1])
         for path in self._paths:
             for _, block in snapshot_format.read_blocks(path, first, last, table.info.table_id):
@@ -219,12 +221,18 @@ class _RocksFiles:
             group, table_id = split_prefix(db_key)
             if group > last:
                 break
-            found[table_id] = found.get(table_id, TableSize()).plus(1, len(db_key) + len(raw))
+            if table_id == RESERVED_TABLE:
+                for of_table, block in parse_blocks(group, raw, db_key.hex()):
+                    known = found.get(of_table, TableSize())
+                    found[of_table] = known.plus(block.entries, sum(map(len, block.parts)))
+            else:
+                found[table_id] = found.get(table_id, TableSize()).plus(1, len(db_key) + len(raw))
         return found
 
     def entries(self, table: OfflineTable, first: int, last: int) -> Iterator[StoredEntry]:
         for group in range(max(first, self._groups[0]), min(last, self._groups[1]) + 1):
             yield from self._scan(table, prefix_of(group, table.info.table_id))
+            yield from self._kept_blocks(table, group)
 
     def entries_of_key(self, table: OfflineTable, key: Any) -> Iterator[StoredEntry]:
         group, descriptor = table.group_of(key), table.descriptor
@@ -237,12 +245,25 @@ class _RocksFiles:
             prefix += layout.namespace_part(key)
         elif descriptor.namespace_type is None:
             prefix += layout.namespace_part(None) + layout.encode(key)
-        return (entry for entry in self._scan(table, prefix) if table.holds(entry, key))
+        found = chain(self._scan(table, prefix), self._kept_blocks(table, group))
+        return (entry for entry in found if table.holds(entry, key))
 
     def close(self) -> None:
         if self._db is not None:
             self._db.close()
             self._db = None
+
+    def _kept_blocks(self, table: OfflineTable, group: int) -> Iterator[StoredEntry]:
+        """Entries of a canonical savepoint whose table no program has opened since."""
+        codec = BlockCodec(table.descriptor, table.operator)
+        prefix = blocks_prefix(group, table.info.table_id)
+        for db_key, content in self._db.items(from_key=prefix):
+            if not db_key.startswith(prefix):
+                return
+            for _, block in parse_blocks(group, content, db_key.hex()):
+                with without_program(table.classes):
+                    runs = list(codec.decode(block))
+                yield from _of_runs(group, runs)
 
     def _scan(self, table: OfflineTable, prefix: bytes) -> Iterator[StoredEntry]:
         loads = table.descriptor.value_type.serializer().loads

@@ -6,6 +6,7 @@ In the spirit of Flink's State Processor API. Start with `open`.
 from __future__ import annotations
 
 from ..state.type_names import Pickled as Pickled
+from .bootstrap import KeyedStateBootstrapFunction as KeyedStateBootstrapFunction
 from .entries import OperatorStateItem as OperatorStateItem
 from .entries import StateEntry as StateEntry
 from .keyed import KeyedState as KeyedState
@@ -14,14 +15,17 @@ from .queries import QueryableStateClient as QueryableStateClient
 from .snapshot import OperatorStates as OperatorStates
 from .snapshot import StateSnapshot as StateSnapshot
 from .snapshot import open as open  # noqa: A004 - called as `state_reader.open(path)`
+from .writer import SavepointWriter as SavepointWriter
 
 __all__ = [
     "KeyedState",
+    "KeyedStateBootstrapFunction",
     "OperatorState",
     "OperatorStateItem",
     "OperatorStates",
     "Pickled",
     "QueryableStateClient",
+    "SavepointWriter",
     "StateEntry",
     "StateSnapshot",
     "open",

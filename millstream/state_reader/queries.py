@@ -135,9 +135,9 @@ def _newest_of_run(files: Files, run: str) -> tuple[int, str] | None:
     while (numbers := _checkpoint_ids(files, run)) != looked_at:
         for number in numbers:
             folder = f"{run}/{checkpoint_folder(number)}"
-            for entry in _entries(files, folder):
-                if entry.name == METADATA_FILE:
-                    return entry.modified_ms, files.url(folder)
+            marker = next((e for e in _entries(files, folder) if e.name == METADATA_FILE), None)
+            if marker is not None:
+                return marker.modified_ms, files.url(folder)
         looked_at = numbers  # perhaps all deleted while we looked, and newer ones are there now
     return None
 

@@ -89,7 +89,7 @@ def assign_operator_ids(graph: StreamGraph) -> StreamGraph:
         if node.uid_hash is not None:
             operator_id = node.uid_hash
         elif node.uid is not None:
-            operator_id = _digest("uid", node.uid)
+            operator_id = operator_id_of_uid(node.uid)
         else:
             inputs = [_input_text(edge, ids) for edge in graph.inputs_of(node.node_id)]
             topology = "\n".join((_flavour(node), *inputs))
@@ -110,6 +110,11 @@ def _input_text(edge: StreamEdge, ids: dict[int, str]) -> str:
     partitioner = "-" if edge.partitioner is None else edge.partitioner.name
     text = f"{ids[edge.source]} {partitioner} {edge.side_output or ''}"
     return text if edge.input_id == 1 else f"{text} into {edge.input_id}"
+
+
+def operator_id_of_uid(uid: str) -> str:
+    """The id of an operator that has this uid, in every program."""
+    return _digest("uid", uid)
 
 
 def _digest(*parts: str) -> str:

@@ -57,7 +57,9 @@ def totals(request: pytest.FixtureRequest, tmp_path: Path) -> Totaling:
     """Starts the job `totals`; its checkpoints are under `tmp_path/checkpoints`."""
 
     @contextmanager
-    def run(backend: str = request.param, **settings: str) -> Iterator[RunningTotals]:
+    def run(
+        backend: str = request.param, restore_from: str | None = None, **settings: str
+    ) -> Iterator[RunningTotals]:
         source: ManualSource[tuple[str, str, int]] = ManualSource()
         env = StreamExecutionEnvironment.get_execution_environment()
         env.configure(
@@ -77,6 +79,6 @@ def totals(request: pytest.FixtureRequest, tmp_path: Path) -> Totaling:
         keyed = records.key_by(lambda record: record[0], Types.STRING())
         with MiniCluster() as cluster:
             cluster.collect(keyed.process(Totals(), Types.STRING()).uid("totals"))
-            yield RunningTotals(source, cluster.start(env, "totals"))
+            yield RunningTotals(source, cluster.start(env, "totals", restore_from=restore_from))
 
     return run
