@@ -136,8 +136,8 @@ CHECKPOINTING_MIN_PAUSE: Final = _option(
 MAX_CONCURRENT_CHECKPOINTS: Final = _option(
     "execution.checkpointing.max-concurrent-checkpoints",
     1,
-    Form("1 (several at the same time: in a later release)", "1", integer(1, 1).parse),
-    "Checkpoints that may be under way at the same time.",
+    integer(1, example="2"),
+    "Checkpoints that may be under way at the same time: 1 with unaligned checkpoints.",
 )
 TOLERABLE_FAILED_CHECKPOINTS: Final = _option(
     "execution.checkpointing.tolerable-failed-checkpoints",

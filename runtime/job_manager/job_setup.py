@@ -142,10 +142,20 @@ def check_unaligned(configuration: Configuration) -> None:
     """Nothing, if barriers stay in their places, or may leave them.
 
     Raises:
-        ConfigurationError: they are to overtake where nothing is aligned (Flink would quietly keep them in their places).
+        ConfigurationError: they are to overtake where nothing is aligned (Flink would quietly keep them in their places), or each
+            other.
     """
+    if not configuration.get(options.UNALIGNED_ENABLED):
+        return
+    at_once = configuration.get(options.MAX_CONCURRENT_CHECKPOINTS)
+    if at_once > 1:
+        raise ConfigurationError(
+            f"unaligned checkpoints are taken one at a time, and {at_once} may be under way",
+            where=f"{options.UNALIGNED_ENABLED.key}: true",
+            fix=f"set {options.MAX_CONCURRENT_CHECKPOINTS.key} to 1, or leave unaligned checkpoints off",
+        )
     mode = configuration.get(options.CHECKPOINTING_MODE)
-    if configuration.get(options.UNALIGNED_ENABLED) and mode != "EXACTLY_ONCE":
+    if mode != "EXACTLY_ONCE":
         raise ConfigurationError(
             f"unaligned checkpoints are exactly-once, and the mode is {mode}, which never aligns",
             where=f"{options.UNALIGNED_ENABLED.key}: true",

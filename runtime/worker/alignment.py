@@ -5,6 +5,9 @@ joins the queue of an input; the snapshot is then taken as soon as its time has 
 read are recorded up to it. Some inputs keep their order for good (broadcast and pointwise exchanges): the snapshot waits for
 these in any case.
 
+At-least-once, barriers are only counted, and those of several checkpoints may come at the same time. Aligned that cannot happen: an
+input that has delivered a barrier is not read on.
+
 Source: Carbone et al., "Lightweight Asynchronous Snapshots for Distributed Dataflows" (2015), section 4.2; FLIP-76; FLINK-19680
 (checkpoints that begin aligned).
 """
@@ -37,13 +40,15 @@ class BarrierAligner:
         self._ordered = frozenset(range(channels)) - self._overtakable
         self._aligning: CheckpointBarrier | None = None
         self._arrived: set[int] = set()
+        self._counted: dict[int, set[int]] = {}
+        self._aborted: set[int] = set()  # before all their barriers have come
         self._settled_id = 0
         self.blocked: set[int] = set()
 
     @property
     def aligning(self) -> bool:
         """Whether some barriers of a checkpoint have come, or were announced, and others not yet."""
-        return self._aligning is not None
+        return self._aligning is not None or bool(self._counted)
 
     @property
     def overtake_after_ms(self) -> int:
@@ -68,16 +73,27 @@ class BarrierAligner:
 
         A barrier of a later checkpoint gives up the one being aligned; one of a settled checkpoint is ignored.
         """
+        if not self._exactly_once:
+            return self._count(channel, barrier)
         if not self._join(barrier):
             return None
         self._arrived.add(channel)
-        if self._exactly_once:
-            self.blocked.add(channel)
+        self.blocked.add(channel)
         if len(self._arrived) < self._channels:
             return None
         complete = self._aligning
         self._settle(barrier.checkpoint_id)
         return complete
+
+    def _count(self, channel: int, barrier: CheckpointBarrier) -> CheckpointBarrier | None:
+        if self._is_over(barrier):
+            return None
+        arrived = self._counted.setdefault(barrier.checkpoint_id, set())
+        arrived.add(channel)
+        if len(arrived) < self._channels:
+            return None
+        self._settle(barrier.checkpoint_id)
+        return barrier
 
     def overtake(self) -> tuple[CheckpointBarrier, frozenset[int]]:
         """Take the snapshot now. Returns the barrier to pass on, and the inputs to be recorded until theirs has come."""
@@ -88,15 +104,19 @@ class BarrierAligner:
         return msgspec.structs.replace(barrier, overtake_after_ms=0), missing
 
     def on_aborted(self, checkpoint_id: int) -> None:
-        """The coordinator gave the checkpoint up: nothing waits for its barriers any more."""
-        if self._aligning is not None and self._aligning.checkpoint_id <= checkpoint_id:
+        """The coordinator gave the checkpoint up: nothing waits for its barriers any more. An earlier one may go on."""
+        if self._aligning is not None and self._aligning.checkpoint_id == checkpoint_id:
             self._settle(checkpoint_id)
-        elif self._aligning is None:
-            self._settled_id = max(self._settled_id, checkpoint_id)
+        elif checkpoint_id > self._settled_id:
+            self._aborted.add(checkpoint_id)
+            self._counted.pop(checkpoint_id, None)
+
+    def _is_over(self, barrier: CheckpointBarrier) -> bool:
+        return barrier.checkpoint_id <= self._settled_id or barrier.checkpoint_id in self._aborted
 
     def _join(self, barrier: CheckpointBarrier) -> bool:
         """Whether the barrier is of the checkpoint that is being aligned, or begins to be."""
-        if barrier.checkpoint_id <= self._settled_id:
+        if self._is_over(barrier):
             return False
         aligning = self._aligning
         if aligning is None or barrier.checkpoint_id > aligning.checkpoint_id:
@@ -113,3 +133,5 @@ class BarrierAligner:
         self._aligning = None
         self._arrived.clear()
         self.blocked.clear()
+        self._aborted = {aborted for aborted in self._aborted if aborted > self._settled_id}
+        self._counted = {id_: arrived for id_, arrived in self._counted.items() if id_ > self._settled_id}

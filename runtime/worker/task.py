@@ -93,6 +93,8 @@ class Task(ABC):
         self._buffering = tuple(op for op in chain.operators if isinstance(op, BufferingOperator))
         self._when_drained: deque[Callable[[], None]] = deque()
         self._in_flight = InFlightRecords(0)
+        self._last_snapshot_aborted = False
+        self._held_back: deque[tuple[CheckpointBarrier, int]] = deque()
         self._overtake_at_ms: int | None = None
 
     def step(self) -> bool:
@@ -101,6 +103,8 @@ class Task(ABC):
             return False
         if self._overtake_at_ms is not None and self._overtake_if_due():
             return True
+        if self._held_back:
+            return self._take_held_back()
         if self._when_drained and self._run_when_drained():
             return True
         if not self._may_take_input():
@@ -241,11 +245,19 @@ class Task(ABC):
     ) -> None:
         """The synchronous part: flush, freeze, and pass the barrier on at once.
 
+        While the last snapshot is still being written, with several checkpoints under way, the task stands still until it is;
+        one that was given up meanwhile is not waited for: there is no snapshot then.
+
         `in_flight` holds, or will hold, the records of the inputs that are behind the snapshot though before the barrier.
         """
+        may_snapshot = not self._held_back and self._events.may_snapshot(self)
+        if not may_snapshot and not self._last_snapshot_aborted and in_flight is None:
+            self._held_back.append((barrier, alignment_ms))
+            return
         self._in_flight.give_up()  # of a checkpoint that must be over, though nobody said so
         self._in_flight = in_flight = in_flight or InFlightRecords(barrier.checkpoint_id)
-        if not self._events.may_snapshot(self):
+        self._last_snapshot_aborted = not may_snapshot
+        if not may_snapshot:
             self._pass_barrier_on(barrier, in_flight)
             in_flight.give_up()
             self._events.snapshot_refused(self, barrier.checkpoint_id)
@@ -268,6 +280,16 @@ class Task(ABC):
             self.suspension.begin(barrier.checkpoint_id)
         self._events.snapshot_taken(self, TakenSnapshot(barrier, parts, alignment_ms, sync_ms, in_flight))
 
+    def _take_held_back(self) -> bool:
+        """Whether the snapshot that waited could be taken."""
+        if not (self._last_snapshot_aborted or self._events.may_snapshot(self)):
+            return False
+        barrier, alignment_ms = self._held_back.popleft()
+        others, self._held_back = self._held_back, deque()
+        self.take_snapshot(barrier, alignment_ms)
+        self._held_back += others
+        return True
+
     def _pass_barrier_on(self, barrier: CheckpointBarrier, in_flight: InFlightRecords) -> None:
         for writer in self.writers:
             writer.send_barrier(barrier, in_flight)
@@ -281,9 +303,6 @@ class Task(ABC):
     def notify(self, notification: NotifyCheckpointComplete | NotifyCheckpointAborted) -> None:
         """A checkpoint was completed or given up."""
         checkpoint_id = notification.checkpoint_id
-        aborted = isinstance(notification, NotifyCheckpointAborted)
-        if aborted and self._in_flight.checkpoint_id <= checkpoint_id:
-            self._in_flight.give_up()
         for operator in self.chain.operators:
             if isinstance(notification, NotifyCheckpointComplete):
                 operator.notify_checkpoint_complete(checkpoint_id)
@@ -292,6 +311,13 @@ class Task(ABC):
                 operator.notify_checkpoint_aborted(checkpoint_id)
         if isinstance(notification, NotifyCheckpointAborted):
             self.suspension.abort(checkpoint_id)
+            self._forget_snapshot(checkpoint_id)
+
+    def _forget_snapshot(self, checkpoint_id: int) -> None:
+        if self._in_flight.checkpoint_id == checkpoint_id:
+            self._in_flight.give_up()
+            self._last_snapshot_aborted = True
+        self._held_back = deque(held for held in self._held_back if held[0].checkpoint_id != checkpoint_id)
 
     def close(self) -> None:
         """Close all operators, each even if another failed to; the first error is raised at the end."""

@@ -72,6 +72,23 @@ def test_an_abort_of_an_earlier_checkpoint_does_not_disturb_the_one_being_aligne
     assert aligner.on_barrier(1, barrier(2)) == barrier(2)
 
 
+def test_at_least_once_counts_the_barriers_of_several_checkpoints() -> None:
+    aligner = BarrierAligner(2, exactly_once=False)
+    assert [aligner.on_barrier(0, barrier(n)) for n in (1, 2, 3)] == [None] * 3
+    aligner.on_aborted(2)
+    assert [aligner.on_barrier(1, barrier(n)) for n in (1, 2, 3)] == [barrier(1), None, barrier(3)]
+    assert not aligner.aligning
+
+
+def test_an_abort_of_a_later_checkpoint_does_not_disturb_the_one_being_aligned() -> None:
+    aligner = BarrierAligner(2, exactly_once=True)
+    aligner.on_barrier(0, barrier(1))
+    aligner.on_aborted(2)
+    assert aligner.on_barrier(1, barrier(1)) == barrier(1)
+    assert aligner.on_barrier(0, barrier(2)) is None
+    assert not aligner.blocked
+
+
 def overtaking(checkpoint_id: int, after_ms: int | None = 0) -> CheckpointBarrier:
     return CheckpointBarrier(checkpoint_id, 100, after_ms)
 

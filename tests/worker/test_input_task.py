@@ -68,15 +68,16 @@ class Bench:
     def __init__(self, *input_ids: int, exactly_once: bool = True, overtakable: bool = False) -> None:
         self.spec, self.writer = Spec(), Writer()
         self.snapshots: list[Any] = []
+        self.writing, self.refused = False, list[int]()
         self.ended: list[Any] = []
         descriptions = described(self.spec)
         self.writer.has_room = True  # type: ignore[attr-defined]
         self.writer.records_out = 0  # type: ignore[attr-defined]
         chain = running(descriptions, {(0, None): [self.writer]})
         events = TaskEvents(
-            may_snapshot=lambda _: True,
+            may_snapshot=lambda _: not self.writing,
             snapshot_taken=lambda _, taken: self.snapshots.append(taken),
-            snapshot_refused=lambda *_: None,
+            snapshot_refused=lambda _, checkpoint_id: self.refused.append(checkpoint_id),
             input_ended=self.ended.append,
         )
         self.channels = [InputChannel(n, BatchCodec(GENERIC), None) for n in range(len(input_ids))]
@@ -274,3 +275,39 @@ def test_restored_records_come_before_all_others_and_are_not_overtaken() -> None
     assert bench.values() == [(2, "old"), (1, "new")]
     (taken,) = bench.snapshots
     assert taken.in_flight.frames.keys() == {0}
+
+
+def test_a_snapshot_waits_until_the_one_before_is_written_and_the_task_stands_still() -> None:
+    bench = Bench(1)
+    bench.channels[0].put(CheckpointBarrier(1, 0))
+    bench.run()
+    bench.writing = True
+    bench.channels[0].put(CheckpointBarrier(2, 0))
+    bench.channels[0].put(batch("after"))
+    assert bench.run() == []
+    bench.writing = False
+    assert bench.run() == [CheckpointBarrier(2, 0), batch((1, "after"))]
+    assert bench.refused == []
+
+
+def test_a_snapshot_does_not_wait_for_one_that_was_given_up() -> None:
+    bench = Bench(1)
+    bench.channels[0].put(CheckpointBarrier(1, 0))
+    bench.run()
+    bench.writing = True
+    bench.task.notify(NotifyCheckpointAborted(1))
+    bench.channels[0].put(CheckpointBarrier(2, 0))
+    assert bench.run() == [CheckpointBarrier(2, 0)]
+    assert bench.refused == [2]
+
+
+def test_a_snapshot_that_waits_is_forgotten_when_its_checkpoint_is_given_up() -> None:
+    bench = Bench(1)
+    bench.channels[0].put(CheckpointBarrier(1, 0))
+    bench.run()
+    bench.writing = True
+    bench.channels[0].put(CheckpointBarrier(2, 0))
+    bench.channels[0].put(batch("after"))
+    bench.run()
+    bench.task.notify(NotifyCheckpointAborted(2))
+    assert bench.run() == [batch((1, "after"))]

@@ -28,9 +28,11 @@ from tests.integration.engine.jobs.numbered import (
 )
 
 UNALIGNED = {"execution_checkpointing_unaligned_enabled": "true"}
+CONCURRENT_CHECKPOINTS = {"execution_checkpointing_max__concurrent__checkpoints": "3"}
 MODES: dict[str, dict[str, str]] = {
     "aligned": {},
     "unaligned": UNALIGNED,
+    "several at once": CONCURRENT_CHECKPOINTS,
     "timeout": {**UNALIGNED, "execution_checkpointing_aligned__checkpoint__timeout": "30 ms"},
 }
 TINY_BUFFERS = {"taskmanager_batch__size": "4", "taskmanager_network_credits__per__channel": "1"}
@@ -40,6 +42,7 @@ IN_CI = [
     ("several inputs", "unaligned", 2),
     ("different parallelism", "timeout", 3),
     ("union", "unaligned", 2),
+    ("union", "several at once", 2),
     ("broadcast", "unaligned", 2),
 ]
 REST = [case for case in product(TOPOLOGIES, MODES, range(1, 9)) if case not in IN_CI]
@@ -119,6 +122,38 @@ def test_records_under_way_go_on_at_another_parallelism(
     check_ledger(workshop, topology)
 
 
+def test_a_savepoint_of_a_job_with_unaligned_checkpoints_is_aligned(workshop: Workshop) -> None:
+    stream = program(settings(workshop, "unaligned"), "pipeline", 2, Slow(3))
+    to_files(workshop, stream)
+    client: JobClient = stream.get_execution_environment().execute_async("before")
+    wait_until(lambda: with_records_under_way(workshop), "a checkpoint with records under way")
+    path = client.stop_with_savepoint(False, str(workshop.tmp.parent / "savepoints")).result(60)
+    assert not any(snapshot.channels for found in load(path).metadata.states.values() for snapshot in found)
+    changes = {"execution_savepoint_path": path}
+    stream = program(settings(workshop, "unaligned", **changes), "pipeline", 3, Slow(0))
+    to_files(workshop, stream)
+    stream.get_execution_environment().execute("after")
+    check_ledger(workshop, "pipeline")
+
+
+@pytest.mark.parametrize("consistency", ["EXACTLY_ONCE", "AT_LEAST_ONCE"])
+def test_several_checkpoints_are_under_way_at_once_and_complete(workshop: Workshop, consistency: str) -> None:
+    quick = {"execution_checkpointing_interval": "20 ms", "execution_checkpointing_mode": consistency}
+    stream = program(settings(workshop, "several at once", **quick), "pipeline", 2, Slow(10))
+    to_files(workshop, stream)
+    client: JobClient = stream.get_execution_environment().execute_async("several at once")
+
+    def under_way() -> int:
+        checkpoints = client.statistics().checkpoints
+        assert checkpoints is not None
+        assert checkpoints.failed == 0
+        return len(checkpoints.pending)
+
+    wait_until(lambda: under_way() == 3, "three checkpoints under way")
+    wait_until(lambda: len(workshop.complete()) >= 3, "three complete ones")
+    client.cancel().result(30)
+
+
 def test_aligned_checkpoints_hold_no_records_under_way(workshop: Workshop) -> None:
     stream = program(settings(workshop, "aligned"), "pipeline", 2, Slow(10))
     to_files(workshop, stream)
@@ -128,9 +163,17 @@ def test_aligned_checkpoints_hold_no_records_under_way(workshop: Workshop) -> No
     assert with_records_under_way(workshop) is None
 
 
-def test_unaligned_checkpoints_without_alignment_are_refused(workshop: Workshop) -> None:
-    changes = {"execution_checkpointing_mode": "AT_LEAST_ONCE"}
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"execution_checkpointing_mode": "AT_LEAST_ONCE"}, "the mode is AT_LEAST_ONCE"),
+        (CONCURRENT_CHECKPOINTS, "3 may be under way"),
+    ],
+)
+def test_what_does_not_go_with_unaligned_checkpoints_is_refused(
+    workshop: Workshop, changes: dict[str, str], message: str
+) -> None:
     stream = program(settings(workshop, "unaligned", **changes), "pipeline", 1, Slow(0))
     to_files(workshop, stream)
-    with pytest.raises(ConfigurationError, match="the mode is AT_LEAST_ONCE"):
+    with pytest.raises(ConfigurationError, match=message):
         stream.get_execution_environment().execute("refused")
