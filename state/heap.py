@@ -10,7 +10,7 @@ from ..core.savepoints import SavepointFormatType
 from .backend import BackendContext, BackendStatistics, CheckpointStreams, TableDescriptor
 from .exclusive_names import exclusive_name
 from .handles import KeyedStateHandle, TableInfo
-from .heap_table import HeapStateMap, HeapTable
+from .heap_table import HeapTable, Layer, visible_maps
 from .routing import GroupCache, foreign_group, routing_encoder
 from .snapshot_format import FORMAT, STATE_FILE, Block, BlockCodec, Run, read_blocks, write_blocks
 from .table_registry import TableRegistry, naming_state, require_format
@@ -121,7 +121,7 @@ class HeapBackend:
 class _FrozenTable(NamedTuple):
     info: TableInfo
     descriptor: TableDescriptor
-    maps: dict[Any, HeapStateMap[Any, Any]]
+    layers: tuple[Layer, ...]
 
 
 class HeapSnapshot:
@@ -198,10 +198,11 @@ class HeapSnapshot:
         """The namespaces and their entries, without those that have expired where that was asked for."""
         expiry = table.descriptor.expiry
         if expiry is None or not expiry.leaves_snapshots:
-            yield from table.maps.items()
+            for namespace, found in visible_maps(table.layers):
+                yield namespace, found.flat()
             return
-        for namespace, entries in table.maps.items():
-            kept = ((key, expiry.kept(stored, self._now_ms)) for key, stored in entries.items())
+        for namespace, found in visible_maps(table.layers):
+            kept = ((key, expiry.kept(stored, self._now_ms)) for key, stored in found.entries())
             left = {key: stored for key, stored in kept if stored is not None}
             if left:
                 yield namespace, left

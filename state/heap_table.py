@@ -1,14 +1,15 @@
 """Tables of the heap backend: dicts in layers, so that a snapshot freezes a table by moving one pointer.
 
-While a snapshot is pending, `_frozen` holds everything as it was and `_live` what was touched since, each map of it standing
-before its map below. After `release` the frozen layer becomes the main one again and the touched entries are merged into it
-step by step: the work follows what was touched, not what there is.
+Below `_live`, which holds what was touched since the last snapshot, lie the layers that snapshots have frozen, each map of one standing
+before its map below. While a snapshot is pending nothing changes them. After `release` they are merged step by step, the upper
+into the lower: the work follows what was touched, not what there is. A snapshot that comes before the merging has ended puts one layer
+more on top, so it waits for nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Final, TypeVar, cast
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from ..core.types import copy_value
 from .backend import StateMap, TableDescriptor
@@ -21,6 +22,9 @@ WHOLE_MAP_ENTRIES: Final = 4096
 """A map with at most this many touched entries is merged in one call of `dict.update`."""
 
 
+_MOST_LAYERS: Final = 6
+"""Below the live one. Each read of an entry that was not touched lately goes through all of them."""
+
 _WALK_KEYS: Final = 64
 """How many steps of a walk may look at a layer that has been superseded meanwhile."""
 
@@ -28,7 +32,7 @@ _WALK_KEYS: Final = 64
 class HeapStateMap(StateMap[K, V]):
     """One namespace: the dict is what was touched lately, `_base` the map below, which is never changed while shared.
 
-    INVARIANT H1: keys in `_removed` are keys of `_base`; they count as deleted unless the dict has them again.
+    INVARIANT H1: keys in `_removed` are keys of the maps below; they count as deleted unless the dict has them again.
     Kept by: tests/state/backend_suite.py (the model machine).
     """
 
@@ -41,11 +45,8 @@ class HeapStateMap(StateMap[K, V]):
         self.namespace = namespace
 
     def __missing__(self, key: K) -> V | None:
-        base = self._base
-        if base is None:
-            return None
-        value = dict.get(base, key)
-        if value is None or key in self._removed:
+        value = self._below(key)
+        if value is None:
             return None
         if self._table.copies:
             value = cast("V", copy_value(value))  # copy_value keeps the type
@@ -54,50 +55,50 @@ class HeapStateMap(StateMap[K, V]):
 
     def peek(self, key: K) -> V | None:
         value = dict.get(self, key)
-        if value is None and self._base is not None and key not in self._removed:
-            return dict.get(self._base, key)
-        return value
+        return self._below(key) if value is None else value
 
     def remove(self, key: K) -> None:
         dict.pop(self, key, None)
-        base = self._base
-        if base is None:
+        if self._base is None:
             if not self:
                 self._table.maybe_empty[self.namespace] = None
-        elif dict.__contains__(base, key):
+        elif self._below(key) is not None:
             self._removed.add(key)
 
     def entries(self) -> Iterator[tuple[K, V]]:
         yield from self.items()
         if self._base is not None:
             removed = self._removed
-            for key, value in self._base.items():
+            for key, value in self._base.entries():
                 if not dict.__contains__(self, key) and key not in removed:
                     yield key, value
 
     def is_empty(self) -> bool:
-        return not self and (self._base is None or len(self._base) == len(self._removed))
+        return not self and (self._base is None or next(self.entries(), None) is None)
 
     def all_keys(self) -> list[K]:
         """The keys as of now."""
-        keys = list(self)
-        if self._base is not None:
-            removed = self._removed
-            keys += [key for key in self._base if not dict.__contains__(self, key) and key not in removed]
-        return keys
+        return list(self) if self._base is None else [key for key, _ in self.entries()]
 
     def size(self) -> int:
         """Entries held in this layer."""
         return dict.__len__(self)
 
+    def flat(self) -> dict[K, V]:
+        """All entries as one dict: the map itself where it stands before no other."""
+        return self if self._base is None else dict(self.entries())
+
+    def stands_before(self, other: HeapStateMap[K, V] | None) -> bool:
+        """Whether `other` is the map below."""
+        return self._base is not None and self._base is other
+
     def merge_down(self, budget: int) -> bool:
         """Move up to about `budget` entries into the map below, which nobody else reads any more; True when done."""
         base = self._base
-        if base is None:
-            return True
+        assert base is not None, "there is a map below"
         removed = self._removed
         while removed and budget > 0:
-            dict.pop(base, removed.pop(), None)
+            base.remove(removed.pop())
             budget -= 1
         if removed:
             return False
@@ -109,8 +110,44 @@ class HeapStateMap(StateMap[K, V]):
             base[key] = value
         return False
 
+    def _below(self, key: K) -> V | None:
+        """The value in the layers below."""
+        found: HeapStateMap[K, V] = self
+        while found._base is not None:
+            if key in found._removed:
+                return None
+            found = found._base
+            value = dict.get(found, key)
+            if value is not None:
+                return value
+        return None
+
 
 _NOTHING: Final[set[Any]] = set()  # never added to: a map without a base has nothing to hide
+
+
+class Layer(NamedTuple):
+    """What a table held in one layer, by namespace, and the namespaces of the layers below that were dropped since."""
+
+    maps: dict[Any, HeapStateMap[Any, Any]]
+    dropped: set[Any]
+
+
+def visible(layers: Sequence[Layer], namespace: Any) -> HeapStateMap[Any, Any] | None:
+    """The map of a namespace in the uppermost layer that knows of it; the lowest layer is the first."""
+    for layer in reversed(layers):
+        found: HeapStateMap[Any, Any] | None = layer.maps.get(namespace)
+        if found is not None or namespace in layer.dropped:
+            return found
+    return None
+
+
+def visible_maps(layers: Sequence[Layer]) -> Iterator[tuple[Any, HeapStateMap[Any, Any]]]:
+    """All namespaces that are not dropped, and their maps."""
+    for namespace in dict.fromkeys(namespace for layer in layers for namespace in layer.maps):
+        found = visible(layers, namespace)
+        if found is not None:
+            yield namespace, found
 
 
 class HeapTable:
@@ -133,8 +170,8 @@ class HeapTable:
         self.copies: Final = descriptor.mutable_values and not descriptor.value_type.immutable
         self.maybe_empty: Final[dict[Any, None]] = {}
         self._live: dict[Any, HeapStateMap[Any, Any]] = {}
-        self._frozen: dict[Any, HeapStateMap[Any, Any]] | None = None
         self._dropped: set[Any] = set()
+        self._layers: list[Layer] = []  # below, the lowest first
         self._shared = False
         for namespace, keys, values in entries:
             self.namespace(namespace).update(zip(keys, values, strict=True))
@@ -148,18 +185,18 @@ class HeapTable:
         return found if found is not None else self._open(namespace)
 
     def namespaces(self) -> Iterable[Any]:
-        if self._frozen is None:
+        if not self._layers:
             return list(self._live)
-        return [*self._live, *(n for n in self._frozen if n not in self._live and n not in self._dropped)]
+        below = (namespace for namespace, _ in visible_maps(self._layers))
+        return [*self._live, *(n for n in below if n not in self._live and n not in self._dropped)]
 
     def drop(self, namespace: Any) -> None:
         self._live.pop(namespace, None)
-        if self._frozen is None:
+        if not self._layers:
             return
         if not self._shared:
-            self._frozen.pop(namespace, None)
-            self._dropped.discard(namespace)
-        elif namespace in self._frozen:
+            self._drop_from_top(namespace)
+        elif visible(self._layers, namespace) is not None:
             self._dropped.add(namespace)
 
     def walk(self) -> Iterator[tuple[Any, Any, Any]]:
@@ -177,49 +214,56 @@ class HeapTable:
                     if value is not None:
                         yield namespace, key, value
 
-    def freeze(self) -> dict[Any, HeapStateMap[Any, Any]]:
-        """What is there now, by namespace, unchanged until `thaw`; none of its maps has a base.
+    def freeze(self) -> tuple[Layer, ...]:
+        """What is there now, unchanged until `thaw`.
 
-        Costs nothing however much there is, unless the merging after the last one has not ended: then that ends first.
+        Costs nothing however much there is, and however much is left to merge; but for a job that has no time to merge
+        between any two of many snapshots, where what was touched would be held over and over.
         """
         assert not self._shared, "one snapshot at a time"
-        while not self.merge(1 << 60):
-            pass
-        self._frozen, self._live, self._dropped, self._shared = self._live, {}, set(), True
-        return self._frozen
+        if len(self._layers) >= _MOST_LAYERS:
+            while not self.merge(1 << 60):
+                pass
+        if self._live or self._dropped:
+            self._layers.append(Layer(self._live, self._dropped))
+            self._live, self._dropped = {}, set()
+        self._shared = True
+        return tuple(self._layers)
 
     def thaw(self) -> None:
-        """The frozen layer is this table's alone again; merging may begin."""
+        """The frozen layers are this table's alone again; merging may begin."""
         self._shared = False
 
     def merge(self, budget: int) -> bool:
-        """Bring up to about `budget` touched entries into the main layer; True when there is one layer only."""
-        frozen = self._frozen
-        if frozen is None:
+        """Bring up to about `budget` touched entries one layer down; True when there is one layer only."""
+        if not self._layers:
             return True
         if self._shared:
             return False
         while self._dropped and budget > 0:
-            frozen.pop(self._dropped.pop(), None)
+            self._drop_from_top(next(iter(self._dropped)))
             budget -= 1
+        top = self._layers[-1]
         while self._live and budget > 0:
             namespace, touched = self._live.popitem()
             budget -= 1 + touched.size()
-            if touched._base is None:
-                if touched:
-                    frozen[namespace] = touched
+            below = top.maps.get(namespace)
+            if not touched.stands_before(below):
+                if touched.is_empty():
+                    self._drop_from_top(namespace)
+                else:
+                    top.maps[namespace] = touched
             elif not touched.merge_down(max(budget, WHOLE_MAP_ENTRIES)):
                 self._live[namespace] = touched
-            elif not touched._base:
-                del frozen[namespace]
-        if self._live or self._dropped:
-            return False
-        self._live, self._frozen = frozen, None
-        return True
+            elif below is not None and below.is_empty():
+                self._drop_from_top(namespace)
+        if not (self._live or self._dropped):
+            self._live, self._dropped = self._layers.pop()
+        return not self._layers
 
     def forget_empty(self) -> None:
         """Let go of maps that have no entries: with a namespace for each key they would add up."""
-        if self._frozen is not None:
+        if self._layers:
             return
         for namespace in self.maybe_empty:
             found = self._live.get(namespace)
@@ -229,32 +273,42 @@ class HeapTable:
 
     def entries_in_memory(self) -> int:
         """Entries over all maps and layers; one that is in two layers counts twice."""
-        layers = [self._live] if self._frozen is None else [self._live, self._frozen]
+        layers = [self._live, *(layer.maps for layer in self._layers)]
         return sum(found.size() for layer in layers for found in layer.values())
 
     def _find(self, namespace: Any) -> HeapStateMap[Any, Any] | None:
         """The map of a namespace for reading; makes none."""
         found = self._live.get(namespace)
-        if found is None and self._frozen is not None and namespace not in self._dropped:
-            found = self._frozen.get(namespace)
+        if found is None and namespace not in self._dropped:
+            found = visible(self._layers, namespace)
         return found
 
     def _open(self, namespace: Any) -> HeapStateMap[Any, Any]:
-        frozen = self._frozen
-        if frozen is None:
-            made = self._live[namespace] = HeapStateMap(self, namespace, None)
+        if self._layers and not self._shared:
+            return self._open_in_top(namespace)
+        below = None if namespace in self._dropped else visible(self._layers, namespace)
+        made = self._live[namespace] = HeapStateMap(self, namespace, below)
+        if not self._layers:
             self.maybe_empty[namespace] = None
-            return made
-        if self._shared:
-            below = None if namespace in self._dropped else frozen.get(namespace)
-            made = self._live[namespace] = HeapStateMap(self, namespace, below)
-            return made
-        # Nobody reads the main layer but we: use it as it is, so that only the maps touched before are left to merge.
+        return made
+
+    def _open_in_top(self, namespace: Any) -> HeapStateMap[Any, Any]:
+        """Nobody reads the layers below but we: use the upper one as it is, so that only the maps touched before are left to merge."""
         if namespace in self._dropped:
-            self._dropped.discard(namespace)
-            frozen.pop(namespace, None)
-        found = frozen.get(namespace)
+            self._drop_from_top(namespace)
+        top = self._layers[-1]
+        found = top.maps.get(namespace)
         if found is None:
-            found = frozen[namespace] = HeapStateMap(self, namespace, None)
-            self.maybe_empty[namespace] = None
+            below = None if namespace in top.dropped else visible(self._layers[:-1], namespace)
+            found = top.maps[namespace] = HeapStateMap(self, namespace, below)
+            if below is None:
+                self.maybe_empty[namespace] = None
         return found
+
+    def _drop_from_top(self, namespace: Any) -> None:
+        """Do in the uppermost layer below what was done to a namespace above it; nobody else reads it any more."""
+        self._dropped.discard(namespace)
+        top = self._layers[-1]
+        top.maps.pop(namespace, None)
+        if visible(self._layers[:-1], namespace) is not None:
+            top.dropped.add(namespace)
