@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Collection
 from typing import Final
 
 from ..core.errors import CheckpointError, CheckpointFailureReason
@@ -43,6 +44,35 @@ def remove_leftovers(storage: CheckpointStorage, *, before_attempt: int) -> int:
     if removed or files:
         _LOG.info("removed %d unfinished checkpoints and %d unused shared files", len(removed), len(files))
     return len(removed) + len(files)
+
+
+def remove_unlisted(storage: CheckpointStorage, listed: Collection[int], *, before_attempt: int) -> int:
+    """Delete complete checkpoints of attempts before `before_attempt` that are not `listed`; how many.
+
+    Where a list says what is complete (high availability), metadata alone does not: its writer died, or was deposed, before
+    anybody heard of it, so nothing was committed for it. What a listed checkpoint refers to stays.
+
+    Raises:
+        CheckpointError: STORAGE.
+    """
+    needed: set[str] = set()
+    found: dict[int, int] = {}
+    for number in storage.checkpoint_ids():
+        try:
+            metadata = storage.load(number)
+        except CheckpointError as error:
+            if error.reason is CheckpointFailureReason.STORAGE or number in listed:
+                raise
+            continue
+        if number in listed:
+            needed |= {file.path.partition("/")[0] for file in metadata.files()}
+        elif metadata.attempt < before_attempt:
+            found[number] = metadata.attempt
+    removed = [number for number in found if f"chk-{number}" not in needed]
+    for number in removed:
+        _LOG.info("checkpoint %d of attempt %d was never confirmed and is removed", number, found[number])
+        storage.discard(number)
+    return len(removed)
 
 
 def _is_older(storage: CheckpointStorage, checkpoint_id: int, before_attempt: int) -> bool:

@@ -32,6 +32,11 @@ class WorkDir:
         self.path = path
         self._lock = lock
 
+    @property
+    def lock(self) -> int:
+        """A descriptor that keeps the folder locked, also in another process that inherits it."""
+        return self._lock
+
     def forget(self) -> None:
         """Close this process's share of the lock and leave the folder alone."""
         if self._lock >= 0:

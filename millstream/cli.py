@@ -1,4 +1,4 @@
-"""The command line: `millstream run`, `plan`, `checkpoints`, `state`, `dev`."""
+"""The command line: `millstream run`, `plan`, `standby`, `checkpoints`, `state`, `dev`."""
 
 from __future__ import annotations
 
@@ -87,6 +87,26 @@ def run(
 
 
 @app.command()
+def standby(
+    cluster_id: Annotated[
+        str | None, typer.Option("--cluster-id", metavar="ID", help="high-availability.cluster-id.")
+    ] = None,
+    settings: Settings = None,
+) -> None:
+    """Wait until the leader of a highly available cluster dies, then go on with its job. Needs no program.
+
+    Ends as the job ends, whoever leads it then.
+    """
+    from .core.configuration import Configuration, load_configuration
+    from .runtime.job_manager.standby import stand_by
+
+    overrides = _overrides(settings, None)
+    if cluster_id is not None:
+        overrides["high-availability.cluster-id"] = cluster_id
+    stand_by(load_configuration(Configuration(), overrides)).run_in_this_thread()
+
+
+@app.command()
 def plan(
     job: JobFile,
     arguments: ProgramArguments = None,
@@ -170,6 +190,7 @@ def main() -> None:
     if sys.argv[1:2] not in (
         ["run"],
         ["plan"],
+        ["standby"],
         ["checkpoints"],
     ):  # what these need not load, a job starts sooner
         add_groups()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -27,6 +27,12 @@ class MessageLink(Generic[S, R]):
         self._encode = msgspec.msgpack.Encoder().encode
         self._decoder: msgspec.msgpack.Decoder[R] = msgspec.msgpack.Decoder(received)
         self._inbox: deque[memoryview] = deque()
+
+    def narrowed(self, received: object) -> MessageLink[Any, Any]:
+        """The same connection, once it is known who the other end is; its messages are of this union from now on."""
+        link: MessageLink[Any, Any] = MessageLink(self.connection, received)
+        link._inbox = self._inbox
+        return link
 
     def send(self, message: S) -> None:
         """Queue a message and send what the system takes now; poll for writing while `wants_write`."""

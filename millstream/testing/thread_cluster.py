@@ -129,6 +129,10 @@ class ThreadCluster:
             self._work_dir = None
         self._waker.close()
 
+    def leave(self) -> None:
+        """The workers end with their thread."""
+        self.close(force=True)
+
     # ---- for whoever drives it
 
     def poll(self, timeout_ms: int | None) -> bool:

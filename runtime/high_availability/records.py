@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from ...operators.accumulator_registry import AccumulatorReport
+
 
 class Leader(msgspec.Struct, frozen=True):
     """Who leads.
@@ -15,7 +17,7 @@ class Leader(msgspec.Struct, frozen=True):
     Attributes:
         holder: random; tells two contenders of one host apart.
         lease_ms: how long its sign may stand still before others take over.
-        address: where workers register; "" until it is known.
+        address: where workers register, and `heartbeat_address` where they send heartbeats; "" until it is known.
         host: and `pid`: of its process, for people.
     """
 
@@ -24,6 +26,7 @@ class Leader(msgspec.Struct, frozen=True):
     address: str
     host: str
     pid: int
+    heartbeat_address: str = ""
 
 
 class ForkServerEntry(msgspec.Struct, frozen=True):
@@ -66,6 +69,7 @@ class Outcome(msgspec.Struct, frozen=True):
     Attributes:
         status: `FINISHED`, `FAILED` or `CANCELED`.
         error: why it failed.
+        accumulators: their last values.
     """
 
     job_id: str
@@ -73,6 +77,7 @@ class Outcome(msgspec.Struct, frozen=True):
     status: str
     net_runtime_ms: int = 0
     error: str | None = None
+    accumulators: list[AccumulatorReport] = []
 
 
 class ClusterRecord(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol, assert_never
 
@@ -49,6 +49,7 @@ from ...core.savepoints import SavepointTarget
 from ..graph.execution_graph import ExecutionGraph
 from .background import Background
 from .cleanup import Cleanup
+from .fencing import Fencing, Unfenced
 from .restore import describe_operators
 from .savepoints import SavepointRequest, Stop
 from .scheduling import Failure, JobStatus
@@ -93,6 +94,7 @@ class CheckpointedJob:
         deleted_after: ends of the job after which its checkpoints are deleted.
         recovered: what is retained of earlier runs of this very job.
         next_checkpoint_id: above every id in the job's folder.
+        fencing: told of every checkpoint whose metadata is durable, before anybody else is.
     """
 
     storage: CheckpointStorage
@@ -103,6 +105,7 @@ class CheckpointedJob:
     deleted_after: frozenset[JobStatus] = frozenset()
     recovered: tuple[CompletedCheckpoint, ...] = ()
     next_checkpoint_id: int = 1
+    fencing: Fencing = field(default_factory=Unfenced)
 
 
 class Checkpoints:
@@ -126,6 +129,8 @@ class Checkpoints:
         self._index = {str(subtask.subtask_id): subtask.index for subtask in job.graph.subtasks}
         self._stopping = False
         self._noted_stop: str | None = None  # a savepoint that the job's record may say it ended with
+        # Of the storage's thread, which alone knows in which order metadata became durable.
+        self._confirmed = tuple(checkpoint.checkpoint_id for checkpoint in job.recovered)
 
     # ---- from the scheduler -------------------------------------------------------------------------------------------
 
@@ -274,8 +279,12 @@ class Checkpoints:
                 self._write_savepoint(data.savepoint, encode_metadata(metadata))
                 return
             fault_point("job-manager.before-metadata")
+            job.fencing.require()
             job.storage.write_metadata(number, encode_metadata(metadata))
             fault_point("job-manager.metadata-durable")
+            confirmed = tuple(sorted({*self._confirmed, number}))[-job.retained :]
+            job.fencing.completed(confirmed)
+            self._confirmed = confirmed
 
         self._background.submit(
             write,
@@ -286,6 +295,7 @@ class Checkpoints:
     def _write_savepoint(self, savepoint: SavepointTarget, metadata: bytes) -> None:
         """In the helper thread. That the job stops is noted before anybody can hear of it and commit."""
         fault_point("job-manager.before-savepoint")
+        self._job.fencing.require()
         SavepointFolder(savepoint.folder).write_metadata(metadata)
         if savepoint.stops:
             self._noted_stop = savepoint.folder

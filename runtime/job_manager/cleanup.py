@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from .background import Background
+from .fencing import Fencing
 
 _LOG: Final = logging.getLogger(__name__)
 _MOST_REMEMBERED: Final = 10_000
@@ -17,10 +18,11 @@ _MOST_REMEMBERED: Final = 10_000
 class Cleanup:
     """Deletions in a thread of their own, so that a storage which deletes slowly, or not at all, delays no `_metadata`.
 
-    What fails is logged once, and tried again whenever `retry` is called.
+    What fails is logged once, and tried again whenever `retry` is called. A job manager that leads no more deletes nothing.
     """
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(self, wake: Callable[[], None], fencing: Fencing) -> None:
+        self._fencing = fencing
         self._background = Background("millstream-cleanup", wake)
         self._failed: deque[Callable[[], None]] = deque(maxlen=_MOST_REMEMBERED)
 
@@ -57,4 +59,8 @@ class Cleanup:
             _LOG.log(level, "left behind, to be deleted later: %s", error)
             self._failed.append(deletion)
 
-        self._background.submit(deletion, lambda _: None, failed)
+        def fenced() -> None:
+            self._fencing.require()
+            deletion()
+
+        self._background.submit(fenced, lambda _: None, failed)

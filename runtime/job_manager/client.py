@@ -12,7 +12,7 @@ from typing import Any
 
 from ...core.clock import Clock, SystemClock
 from ...core.configuration import Configuration, options
-from ...core.errors import ConfigurationError, JobCancelledError, JobExecutionError
+from ...core.errors import ConfigurationError, JobCancelledError, JobExecutionError, LeadershipLostError
 from ...core.ids import JobId
 from ...core.savepoints import SavepointFormatType
 from ...operators.accumulator_registry import accumulator_results
@@ -81,6 +81,9 @@ def submit(
 ) -> JobClient:
     """A client whose job is ready to run, with everything checked that can be checked before; nothing runs yet.
 
+    With high availability it returns once this process leads, or once the job has ended under another leader; the workers
+    are processes then, whatever `cluster` makes.
+
     Args:
         resume: go on from the newest complete checkpoint of a job of this name; start afresh where there is none.
         savepoint_path: start from exactly this checkpoint; `execution.savepoint.path` if None.
@@ -95,6 +98,10 @@ def submit(
     configuration, resume = fit_to_mode(job_graph, configuration, resume=resume, savepoint_path=path)
     configuration = fit_to_transactions(job_graph, configuration)
     clock = SystemClock() if clock is None else clock
+    if configuration.get(options.HA_TYPE) != "NONE":
+        from .standby import submit_or_stand_by  # what few jobs need
+
+        return submit_or_stand_by(job_graph, configuration, clock, resume=resume, savepoint_path=path)
     run = prepare_run(
         job_graph, configuration, resume=resume, savepoint_path=path, random=Random(clock.now_ms())
     )
@@ -115,18 +122,22 @@ class JobClient:
         self._result: Future[JobExecutionResult] = Future()
         self._thread: threading.Thread | None = None
         self._started_ms = 0
+        self._giving_up = False
 
     # ---- running ------------------------------------------------------------------------------------------------------
 
     def run_in_this_thread(self) -> JobExecutionResult:
         """Run the job to its end. In the main thread, Ctrl-C or SIGTERM cancels it cleanly, a second one at once.
 
+        With high availability SIGTERM leaves the job to a standby.
+
         Raises:
             JobExecutionError: it failed; the cause is chained, and its text is in the message.
             JobCancelledError: it was cancelled from another thread.
             KeyboardInterrupt, SystemExit: a signal ended it.
         """
-        with SignalGuard(self.cancel, self._cluster.wakeup_fd()) as guard:
+        terminate = self._give_up_leadership if self._run_description.fencing.outlived else None
+        with SignalGuard(self.cancel, self._cluster.wakeup_fd(), terminate) as guard:
             self._run()
         guard.raise_if_signalled()
         return self._result.result()
@@ -284,17 +295,37 @@ class JobClient:
 
     def _begin(self) -> None:
         self._started_ms = self._clock.monotonic_ms()
+        self._run_description.fencing.when_lost(self._cluster.wake)
         self._master.start()
 
     def _end(self, problem: BaseException | None) -> None:
-        forced = problem is not None
+        problem = problem or _error_of(self._run_description.fencing.require)
         try:
-            self._cluster.close(force=forced)
-            self._master.close(force=forced)
+            if self._run_description.fencing.outlived and isinstance(problem, Exception):
+                self._cluster.leave()
+            else:
+                self._cluster.close(force=problem is not None)
+            self._master.close(force=problem is not None)
+            problem = problem or _error_of(self._tell_the_end)
         finally:
-            self._conclude(problem, self._clock.monotonic_ms() - self._started_ms)
+            if problem is not None:
+                self._run_description.fencing.given_up()
+            self._conclude(problem, self._runtime_ms())
             self._master.conclude()
             atexit.unregister(self.cancel_and_wait)
+
+    def _tell_the_end(self) -> None:
+        outcome = self._master.outcome
+        error = str(outcome.failure.error) if isinstance(outcome, JobFailed) else None
+        statistics = self._master.statistics()
+        self._run_description.fencing.ended(statistics, self.status, self._runtime_ms(), error)
+
+    def _runtime_ms(self) -> int:
+        return self._clock.monotonic_ms() - self._started_ms
+
+    def _give_up_leadership(self) -> None:
+        self._giving_up = True
+        self._cluster.wake()
 
     def _loop(self) -> None:
         master, cluster, clock = self._master, self._cluster, self._clock
@@ -306,6 +337,9 @@ class JobClient:
 
     def _turn(self) -> bool:
         """Do what can be done without waiting; whether there was anything."""
+        self._run_description.fencing.require()
+        if self._giving_up:
+            raise LeadershipLostError("a signal ended this process; the job is left to a standby")
         busy = self._cluster.step()
         return self._master.step() or busy
 
@@ -322,6 +356,14 @@ class JobClient:
             self._result.set_exception(_failed(name, outcome, statistics))
         else:
             self._result.set_exception(_cancelled(name, statistics))
+
+
+def _error_of(call: Callable[[], None]) -> LeadershipLostError | None:
+    try:
+        call()
+    except LeadershipLostError as error:
+        return error
+    return None
 
 
 def _failed(name: str, outcome: JobFailed, statistics: JobStatistics) -> JobExecutionError:

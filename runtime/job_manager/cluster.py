@@ -72,6 +72,9 @@ class Cluster(Protocol):
     def close(self, *, force: bool) -> None:
         """End all workers and remove every trace. `force`: at once, whatever they do. Idempotent."""
 
+    def leave(self) -> None:
+        """Close, but leave the workers to the next leader, where there are any that outlive this one."""
+
 
 class WakeableLink(LocalLink[FromWorker, ToWorker]):
     """The end of a worker that shares its thread with the JobManager: `fileno` makes its `wait` end when woken."""
@@ -169,3 +172,7 @@ class EmbeddedCluster:
             self._work_dir.remove()
             self._work_dir = None
         self._waker.close()
+
+    def leave(self) -> None:
+        """The worker ends with its thread."""
+        self.close(force=True)

@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 from ...checkpoint.messages import (
@@ -34,6 +34,7 @@ from .cleanup import Cleanup
 from .cluster import Cluster, MessageArrived, WorkerGone
 from .collected import CollectedResults
 from .failure import failure_of_task, failure_of_worker
+from .fencing import Fencing, Unfenced
 from .restart_strategy import RestartStrategy
 from .restore import RestorePlan, plan_restore
 from .restore_points import RestorePoints
@@ -90,6 +91,7 @@ class JobRun:
         checkpoint_base: absolute path or URL of the checkpoint directory; "" when checkpoints are off.
         checkpointed: None when checkpoints are off.
         regions: the vertices of each region of `scheduling`.
+        fencing: asked before everything that the outside can see.
     """
 
     job_id: str
@@ -102,6 +104,7 @@ class JobRun:
     strategy: RestartStrategy
     checkpointed: CheckpointedJob | None
     restore_points: RestorePoints
+    fencing: Fencing = field(default_factory=Unfenced)
 
 
 class JobMaster:
@@ -115,7 +118,7 @@ class JobMaster:
         self._events: deque[Event] = deque()
         self._handling = False
         self._background = Background("millstream-storage", cluster.wake)
-        self._cleanup = Cleanup(cluster.wake)
+        self._cleanup = Cleanup(cluster.wake, run.fencing)
         self._checkpoints = (
             None
             if run.checkpointed is None

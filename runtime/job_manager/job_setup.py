@@ -36,11 +36,13 @@ from ..graph.regions import pipelined_regions
 from ..heartbeats import HeartbeatSettings
 from .checkpoints import CheckpointedJob
 from .cluster import Cluster, EmbeddedCluster
+from .fencing import Fencing, Unfenced
 from .job_master import JobRun
 from .restart_strategy import Backoff, ExponentialDelay, FailureRate, FixedDelay, NoRestart, RestartStrategy
 from .restore import check_channels, describe_operators
 from .restore_points import RestorePoints
 from .scheduling import JobStatus, Region, SchedulerConfig
+from .succession import Succession
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -60,17 +62,19 @@ _UNLIMITED: Final = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
-class _Origin:
+class Origin:
     """Whether and how the job continues something.
 
     Attributes:
         is_own: the checkpoint belongs to the same job, which goes on under its id.
+        next_checkpoint_id: above every id that was ever used for this job.
     """
 
     job_id: JobId
     initial: StoredCheckpoint | None = None
     is_own: bool = False
     resumed: ResumePoint | None = None
+    next_checkpoint_id: int = 1
 
 
 def prepare_run(
@@ -82,16 +86,30 @@ def prepare_run(
         JobDefinitionError: the program or its configuration cannot run.
         CheckpointError: the checkpoint directory cannot be written, or what to restore is damaged or does not fit.
     """
+    embedded = _is_embedded(build_execution_graph(job), configuration)
+    artifact = encode_job(job, in_process=embedded)
+    origin = find_origin(job.settings.name, configuration, resume=resume, savepoint_path=savepoint_path)
+    return run_from(origin, job, artifact, configuration, random)
+
+
+def run_from(
+    origin: Origin,
+    job: JobGraph,
+    artifact: bytes,
+    configuration: Configuration,
+    random: Random,
+    *,
+    fencing: Fencing | None = None,
+) -> JobRun:
+    """The run of a job that begins at `origin`. Raises as `prepare_run`, and what `fencing` raises."""
     check_unaligned(configuration)
     graph = build_execution_graph(job)
     store_of(configuration)  # raises where the backend has no database
     regions = failover_regions(job, configuration)
     name = job.settings.name
-    artifact = encode_job(job, in_process=_is_embedded(graph, configuration))
+    fencing = Unfenced() if fencing is None else fencing
     directory = checkpoint_directory(configuration)
     checkpointing = configuration.get(options.CHECKPOINTING_INTERVAL) is not None
-    fallback = configuration.get(options.RECOVERY_FALLBACK)
-    origin = _origin(directory, name, resume=resume, savepoint_path=savepoint_path, fallback=fallback)
     initial = origin.initial
     ignore_unclaimed = configuration.get(options.SAVEPOINT_IGNORE_UNCLAIMED_STATE)
     if initial is not None:
@@ -105,7 +123,7 @@ def prepare_run(
     if checkpointing:
         storage = CheckpointStorage(directory, origin.job_id)
         storage.check_writable()
-        first_attempt = min([storage.claim_attempt(name) for _ in regions])  # one for each
+        first_attempt = min([fencing.claim_attempt(storage, name) for _ in regions])  # one for each
     return JobRun(
         job_id=origin.job_id,
         graph=graph,
@@ -117,7 +135,7 @@ def prepare_run(
         strategy=restart_strategy(configuration, random),
         checkpointed=None
         if storage is None
-        else _checkpointed(storage, graph, configuration, origin.resumed),
+        else _checkpointed(storage, graph, configuration, origin, fencing),
         restore_points=RestorePoints(
             storage,
             name,
@@ -125,9 +143,11 @@ def prepare_run(
             initial=initial,
             initial_is_own=origin.is_own and checkpointing,
             ignore_unclaimed_state=ignore_unclaimed,
-            fallback=fallback,
             first_attempts=range(first_attempt, first_attempt + len(regions)),
+            fallback=configuration.get(options.RECOVERY_FALLBACK),
+            fencing=fencing,
         ),
+        fencing=fencing,
     )
 
 
@@ -218,6 +238,13 @@ def make_cluster(graph: ExecutionGraph, configuration: Configuration, clock: Clo
     secret = os.urandom(32)
     if _is_embedded(graph, configuration):
         return EmbeddedCluster(_work_dir_maker(configuration), secret=secret, clock=clock)
+    return make_process_cluster(configuration, clock, secret)
+
+
+def make_process_cluster(
+    configuration: Configuration, clock: Clock, secret: bytes, succession: Succession | None = None
+) -> Cluster:
+    """Workers in processes; nothing is started yet. `succession`: what they, and we, do when a leader dies."""
     from .process_cluster import ProcessCluster  # a small job starts without it
 
     preload = _PRELOAD_OF_BACKEND.get(configuration.get(options.STATE_BACKEND), ())
@@ -227,6 +254,7 @@ def make_cluster(graph: ExecutionGraph, configuration: Configuration, clock: Clo
         clock=clock,
         preload=preload,
         heartbeat=HeartbeatSettings.of(configuration),
+        succession=succession,
     )
 
 
@@ -240,31 +268,38 @@ def _work_dir_maker(configuration: Configuration) -> Callable[[], WorkDir]:
     return lambda: create_work_dir(folders[0] if folders else None)
 
 
-def _origin(
-    directory: str, name: str, *, resume: bool, savepoint_path: str | None, fallback: bool
-) -> _Origin:
+def find_origin(
+    name: str, configuration: Configuration, *, resume: bool, savepoint_path: str | None
+) -> Origin:
+    """Where a job that is started by a user begins.
+
+    Raises:
+        JobDefinitionError: both are asked for.
+        CheckpointError: what to restore is damaged, or cannot be read.
+    """
     if resume and savepoint_path is not None:
         raise JobDefinitionError(
             "a job cannot both resume and start from a given checkpoint",
             fix="give --resume or --from, not both",
         )
     if savepoint_path is not None:
-        return _Origin(new_job_id(), _named_checkpoint(savepoint_path))
+        return Origin(new_job_id(), named_checkpoint(savepoint_path))
     if not resume:
-        return _Origin(new_job_id())
+        return Origin(new_job_id())
+    directory = checkpoint_directory(configuration)
     savepoint = stopped_at(directory, name)
     if savepoint is not None:
         _LOG.info("the job goes on from the savepoint it ended with: %s", savepoint)
-        return _Origin(new_job_id(), _named_checkpoint(savepoint))
-    found = resume_point(directory, name, fallback=fallback)
+        return Origin(new_job_id(), named_checkpoint(savepoint))
+    found = resume_point(directory, name, fallback=configuration.get(options.RECOVERY_FALLBACK))
     if found is None:
         died_early = unfinished_run(directory, name)
-        return _Origin(new_job_id() if died_early is None else JobId(died_early))
+        return Origin(new_job_id() if died_early is None else JobId(died_early))
     metadata = found.checkpoint.metadata
-    return _Origin(JobId(metadata.job_id), found.checkpoint, is_own=True, resumed=found)
+    return Origin(JobId(metadata.job_id), found.checkpoint, is_own=True, resumed=found)
 
 
-def _named_checkpoint(path: str) -> StoredCheckpoint:
+def named_checkpoint(path: str) -> StoredCheckpoint:
     """Exactly that one, whole; an error names the older ones of its job that could be used instead."""
     try:
         checkpoint = load(path)
@@ -309,9 +344,11 @@ def _checkpointed(
     storage: CheckpointStorage,
     graph: ExecutionGraph,
     configuration: Configuration,
-    resumed: ResumePoint | None,
+    origin: Origin,
+    fencing: Fencing,
 ) -> CheckpointedJob:
     get = configuration.get
+    resumed = origin.resumed
     return CheckpointedJob(
         storage=storage,
         job_name=graph.job.settings.name,
@@ -326,5 +363,6 @@ def _checkpointed(
         retained=get(options.NUM_RETAINED_CHECKPOINTS),
         deleted_after=_DELETED_AFTER[get(options.EXTERNALIZED_CHECKPOINT_RETENTION)],
         recovered=() if resumed is None else resumed.retained,
-        next_checkpoint_id=1 if resumed is None else resumed.next_checkpoint_id,
+        next_checkpoint_id=origin.next_checkpoint_id if resumed is None else resumed.next_checkpoint_id,
+        fencing=fencing,
     )

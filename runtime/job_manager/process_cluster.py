@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ...core.clock import Clock
+from ...core.processes import start_of
 from ...core.workdir import WorkDir
 from ..heartbeats import HeartbeatSettings
+from ..high_availability.records import ForkServerEntry
 from ..message_link import MessageLink
 from ..messages import FromWorker, Shutdown, ToWorker, WorkerRegistered
 from ..transport import (
@@ -23,14 +25,25 @@ from ..transport import (
     listen,
     local_address,
 )
-from ..worker.fork_messages import KillSpawned, SpawnWorker, WorkerExited, WorkerSpawned
+from ..worker.fork_messages import (
+    ForkServerRegistered,
+    FromForkServer,
+    KillSpawned,
+    SpawnWorker,
+    StopServer,
+    WorkerExited,
+    WorkerSpawned,
+)
 from .cluster import ClusterEvent, MessageArrived, WorkerGone
-from .fork_client import ForkServerProcess, describe_exit
+from .fork_client import AdoptedForkServer, ForkServer, ForkServerProcess, describe_exit
 from .heartbeat_server import HeartbeatServer, WorkerProcess
+from .succession import Predecessor, Succession
 
 WorkerLink = MessageLink[ToWorker, FromWorker]
+VisitorLink = MessageLink[object, WorkerRegistered | ForkServerRegistered]
 
 _HANDSHAKE_TIMEOUT_MS: Final = 10_000
+_LOOK_AT_PREDECESSOR_MS: Final = 200
 
 
 @dataclass(slots=True)
@@ -46,20 +59,25 @@ class _Process:
 
 @dataclass(slots=True)
 class _Visitor:
-    """A connection that has not said yet which worker it is."""
+    """A connection that has not said yet who it is."""
 
-    link: WorkerLink
+    link: VisitorLink
     until_ms: int
 
 
 @dataclass(slots=True)
 class _Running:
-    """What there is once the first workers were asked for."""
+    """What there is once the first workers were asked for.
+
+    Attributes:
+        predecessor: the fork server of an earlier leader, which lives and has not registered yet.
+    """
 
     work_dir: WorkDir
     listener: socket.socket
     heartbeats: HeartbeatServer
-    server: ForkServerProcess | None = None
+    server: ForkServer | None = None
+    predecessor: Predecessor | None = None
     visitors: list[_Visitor] = field(default_factory=list)
 
 
@@ -68,6 +86,9 @@ class ProcessCluster:
 
     A worker that sends no heartbeats is killed, stopped or not. A worker is gone when the fork server says that its process ended (or, if the fork server itself died, when its
     connection is closed): never earlier, so that tasks of two attempts cannot overlap.
+
+    With a succession, the fork server and its workers outlive this process, and those of an earlier leader are taken over:
+    nothing is started as long as they live and have not registered, since tasks of theirs may still run.
     """
 
     def __init__(
@@ -78,12 +99,14 @@ class ProcessCluster:
         clock: Clock,
         preload: Sequence[str] = (),
         heartbeat: HeartbeatSettings | None = None,
+        succession: Succession | None = None,
     ) -> None:
         self._make_work_dir = make_work_dir
         self._secret = secret
         self._clock = clock
         self._preload = preload
         self._heartbeat = HeartbeatSettings() if heartbeat is None else heartbeat
+        self._succession = succession
         self._waker = Waker()
         self._running: _Running | None = None
         self._processes: dict[int, _Process] = {}
@@ -93,12 +116,16 @@ class ProcessCluster:
     # ---- Cluster ------------------------------------------------------------------------------------------------------
 
     def start_workers(self, workers: Sequence[int]) -> None:
-        """See `Cluster`. The first call starts the fork server."""
+        """See `Cluster`. The first call starts the fork server, or finds one that an earlier leader has left."""
+        self._require()
         running = self._running
         if running is None:
             running = self._running = self._begin()
+        if running.predecessor is not None:
+            running.predecessor.wanted.update(workers)
+            return
         if running.server is None:
-            running.server = ForkServerProcess(running.work_dir.path, self._preload)
+            running.server = self._start_server(running)
         address = address_of(running.listener)
         for worker in workers:
             self._generation += 1
@@ -109,7 +136,7 @@ class ProcessCluster:
                     self._generation,
                     address,
                     self._secret,
-                    str(running.work_dir.path),
+                    str(running.server.work_dir),
                     running.heartbeats.address,
                     self._heartbeat.interval_ms,
                     self._heartbeat.timeout_ms,
@@ -117,7 +144,11 @@ class ProcessCluster:
             )
 
     def kill_worker(self, worker: int) -> None:
-        """See `Cluster`."""
+        """See `Cluster`. A predecessor that does not register in time ends, and its workers with it."""
+        self._require()
+        running = self._running
+        if running is not None and running.predecessor is not None:
+            running.predecessor.kill_for(worker)
         process = self._processes.get(worker)
         if process is not None and self._running is not None and self._running.server is not None:
             self._running.server.link.send(KillSpawned(worker, process.generation))
@@ -126,6 +157,7 @@ class ProcessCluster:
 
     def send(self, worker: int, message: ToWorker) -> None:
         """See `Cluster`."""
+        self._require()
         process = self._processes.get(worker)
         if process is not None and process.link is not None:
             process.link.send(message)
@@ -141,6 +173,7 @@ class ProcessCluster:
         self._hear_workers()
         self._give_up_silent(running)
         self._hear_server(running)
+        self._look_at_predecessor(running)
         return len(self._events) > before
 
     def events(self) -> list[ClusterEvent]:
@@ -157,6 +190,8 @@ class ProcessCluster:
             poll.register(running.listener.fileno(), select.POLLIN)
             for link in self._links(running):
                 poll.register(link.fileno(), select.POLLIN | (select.POLLOUT if link.wants_write else 0))
+            if running.predecessor is not None:
+                timeout_ms = min(_LOOK_AT_PREDECESSOR_MS, timeout_ms or _LOOK_AT_PREDECESSOR_MS)
         if not self._events:
             poll.poll(self._patience_ms(timeout_ms))
         self._waker.drain()
@@ -202,6 +237,69 @@ class ProcessCluster:
         running.work_dir.remove()
         self._waker.close()
 
+    def leave(self) -> None:
+        """See `Cluster`."""
+        if self._succession is None:
+            self.close(force=True)
+            return
+        running, self._running = self._running, None
+        if running is not None:
+            running.heartbeats.close()
+            for link in self._links(running):
+                link.close()
+            running.listener.close()
+            if running.server is not None:
+                running.server.abandon()
+            if isinstance(running.server, ForkServerProcess):
+                running.work_dir.forget()  # its workers live there
+            else:
+                running.work_dir.remove()
+        self._processes.clear()
+        self._waker.close()
+
+    # ---- one leader after the other -------------------------------------------------------------------------------------
+
+    def _require(self) -> None:
+        if self._succession is not None:
+            self._succession.require()
+
+    def _start_server(self, running: _Running) -> ForkServer:
+        if self._succession is None:
+            return ForkServerProcess(running.work_dir.path, self._preload)
+        server = ForkServerProcess(running.work_dir.path, self._preload, running.work_dir.lock)
+        started = start_of(server.pid)
+        if started is not None:
+            self._succession.employ(ForkServerEntry(socket.gethostname(), server.pid, started))
+        server.link.send(self._succession.orders())
+        return server
+
+    def _look_at_predecessor(self, running: _Running) -> None:
+        """Once it has ended, its workers have, too: new ones are started."""
+        predecessor = running.predecessor
+        if predecessor is not None and predecessor.has_ended():
+            running.predecessor = None
+            self.start_workers(sorted(predecessor.wanted))
+
+    def _adopt(self, running: _Running, registered: ForkServerRegistered, link: VisitorLink) -> None:
+        """Take over a predecessor with the workers that are wanted; any other fork server is of no use."""
+        predecessor, succession = running.predecessor, self._succession
+        if predecessor is None or succession is None or not predecessor.is_it(registered):
+            link.send(StopServer(0))
+            link.close()
+            return
+        running.predecessor = None
+        running.server = server = AdoptedForkServer(registered, link.narrowed(FromForkServer))
+        self._generation = registered.generation
+        for living in registered.workers:
+            if living.worker in predecessor.wanted:
+                predecessor.wanted.discard(living.worker)
+                self._processes[living.worker] = _Process(living.generation, living.pid)
+            else:
+                server.link.send(KillSpawned(living.worker, living.generation))
+        server.link.send(succession.orders())
+        if predecessor.wanted:
+            self.start_workers(sorted(predecessor.wanted))
+
     # ---- inside -------------------------------------------------------------------------------------------------------
 
     def _begin(self) -> _Running:
@@ -209,7 +307,11 @@ class ProcessCluster:
         control = listen(local_address(work_dir.path, "control"))
         beats = listen(local_address(work_dir.path, "heartbeat"))
         heartbeats = HeartbeatServer(beats, self._secret, self._clock, self._heartbeat, self.wake)
-        return _Running(work_dir, control, heartbeats)
+        running = _Running(work_dir, control, heartbeats)
+        if self._succession is not None:
+            running.predecessor = self._succession.predecessor()
+            self._succession.announce(address_of(control), heartbeats.address)
+        return running
 
     def _patience_ms(self, timeout_ms: int | None) -> int | None:
         now_ms = self._clock.monotonic_ms()
@@ -235,7 +337,7 @@ class ProcessCluster:
     ) -> list[MessageLink[ToWorker, FromWorker] | MessageLink[object, object]]:
         links: list[MessageLink[ToWorker, FromWorker] | MessageLink[object, object]] = []
         links += [process.link for process in self._processes.values() if process.link is not None]
-        links += [visitor.link for visitor in running.visitors]
+        links += [visitor.link for visitor in running.visitors]  # type: ignore[misc]
         if running.server is not None:
             links.append(running.server.link)  # type: ignore[arg-type]
         return [link for link in links if not link.connection.closed]
@@ -247,7 +349,8 @@ class ProcessCluster:
                 connection = FramedSocket(sock, secret=self._secret, role=Role.LISTENER)
                 connection.pump_out()
                 until_ms = self._clock.monotonic_ms() + _HANDSHAKE_TIMEOUT_MS
-                running.visitors.append(_Visitor(MessageLink(connection, FromWorker), until_ms))
+                union = WorkerRegistered | ForkServerRegistered
+                running.visitors.append(_Visitor(MessageLink(connection, union), until_ms))
 
     def _hear_visitors(self, running: _Running) -> None:
         for visitor in tuple(running.visitors):
@@ -256,7 +359,10 @@ class ProcessCluster:
                 message = link.receive()
             except PeerRejected:
                 message = None
-            if isinstance(message, WorkerRegistered) and self._admit(message, link):
+            if isinstance(message, ForkServerRegistered):
+                running.visitors.remove(visitor)
+                self._adopt(running, message, link)
+            elif message is not None and self._admit(message, link.narrowed(FromWorker)):
                 running.visitors.remove(visitor)
             elif message is not None or link.closed or self._clock.monotonic_ms() > visitor.until_ms:
                 link.close()
@@ -292,6 +398,8 @@ class ProcessCluster:
         if server is None:
             return
         while (message := server.link.receive()) is not None:
+            if isinstance(message, ForkServerRegistered):
+                continue  # it has done so already
             process = self._processes.get(message.worker)
             if process is None or process.generation != message.generation:
                 continue
@@ -302,7 +410,7 @@ class ProcessCluster:
         if server.link.closed:
             self._server_gone(running, server)
 
-    def _server_gone(self, running: _Running, server: ForkServerProcess) -> None:
+    def _server_gone(self, running: _Running, server: ForkServer) -> None:
         """Its workers die with it; each is gone once its connection is closed."""
         server.abandon()
         for worker, process in list(self._processes.items()):

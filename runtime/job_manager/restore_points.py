@@ -14,6 +14,7 @@ from ...checkpoint.metadata import Metadata
 from ...checkpoint.storage import CheckpointStorage
 from ...core.errors import CheckpointError, MillstreamError
 from ..graph.execution_graph import ExecutionGraph
+from .fencing import Fencing, Unfenced
 from .restore import describe_operators
 
 _LOG: Final = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class RestorePoints:
         ignore_unclaimed_state: bool,
         first_attempts: range,
         fallback: bool = False,
+        fencing: Fencing | None = None,
     ) -> None:
         self._storage = storage
         self._job_name = job_name
@@ -49,6 +51,7 @@ class RestorePoints:
         self._ignore_unclaimed_state = ignore_unclaimed_state
         self._fallback = fallback
         self._first_attempts = first_attempts
+        self._fencing: Fencing = Unfenced() if fencing is None else fencing
         self._problems: dict[int, str] = {}
         self._restored: int | None = None
         self._restored_foreign = False
@@ -115,7 +118,7 @@ class RestorePoints:
         return newest_valid(candidates, whose, verify_content=False, fallback=self._fallback)[0]
 
     def _claim(self, storage: CheckpointStorage, attempt: int) -> None:
-        claimed = storage.claim_attempt(self._job_name, at_least=attempt)
+        claimed = self._fencing.claim_attempt(storage, self._job_name, at_least=attempt)
         if claimed != attempt:
             raise _two_job_managers(storage, attempt, claimed)
 

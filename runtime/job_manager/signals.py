@@ -19,10 +19,14 @@ class SignalGuard:
 
     Args:
         wakeup_fd: gets a byte with every signal, so that a poll in the main thread ends.
+        terminate: called for SIGTERM instead of `cancel`.
     """
 
-    def __init__(self, cancel: Callable[[], object], wakeup_fd: int) -> None:
+    def __init__(
+        self, cancel: Callable[[], object], wakeup_fd: int, terminate: Callable[[], object] | None = None
+    ) -> None:
         self._cancel = cancel
+        self._terminate = cancel if terminate is None else terminate
         self._wakeup_fd = wakeup_fd
         self._received: int | None = None
         self._before: dict[int, Any] = {}
@@ -52,7 +56,10 @@ class SignalGuard:
         if self._received is not None:
             raise _exception_of(number)
         self._received = number
-        self._cancel()
+        if number == signal.SIGTERM:
+            self._terminate()
+        else:
+            self._cancel()
 
 
 def _exception_of(number: int) -> BaseException:

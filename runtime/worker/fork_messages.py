@@ -44,7 +44,23 @@ class StopServer(_Message, frozen=True):
     grace_ms: int
 
 
-ToForkServer: TypeAlias = SpawnWorker | KillSpawned | StopServer
+class FollowLeaders(_Message, frozen=True):
+    """High availability: outlive whoever leads, and work for who comes next. Answered by nothing.
+
+    Attributes:
+        epoch: of the leader that says so; only later ones are followed.
+        configuration: where to look for leaders: the keys of high availability.
+        secret: of the cluster.
+        timeout_ms: how long to look for a leader before everything ends.
+    """
+
+    epoch: int
+    configuration: dict[str, str]
+    secret: bytes
+    timeout_ms: int
+
+
+ToForkServer: TypeAlias = SpawnWorker | KillSpawned | StopServer | FollowLeaders
 
 
 class WorkerSpawned(_Message, frozen=True):
@@ -63,4 +79,28 @@ class WorkerExited(_Message, frozen=True):
     status: int
 
 
-FromForkServer: TypeAlias = WorkerSpawned | WorkerExited
+class LivingWorker(msgspec.Struct, frozen=True):
+    """A worker that a fork server has."""
+
+    worker: int
+    generation: int
+    pid: int
+
+
+class ForkServerRegistered(_Message, frozen=True):
+    """First message of a fork server to a leader that did not start it; `FollowLeaders` is the answer.
+
+    Attributes:
+        started: tells it from a later process of the same id.
+        work_dir: where its workers live, and new ones shall.
+        generation: the highest there was.
+    """
+
+    pid: int
+    started: str
+    work_dir: str
+    generation: int
+    workers: list[LivingWorker] = []
+
+
+FromForkServer: TypeAlias = WorkerSpawned | WorkerExited | ForkServerRegistered

@@ -17,22 +17,30 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import assert_never
+from typing import Final, assert_never
 
 from ...core.clock import SystemClock
+from ...core.processes import start_of
 from ...core.workdir import remove_tree
 from ..message_link import MessageLink
-from ..transport import FramedSocket, Role, Waker
+from ..transport import FramedSocket, PeerRejected, Role, Waker, connect
+from .following import LeaderNews, NewLeader, encode_news, tell_of_leaders
 from .fork_messages import (
+    FollowLeaders,
+    ForkServerRegistered,
     FromForkServer,
     KillSpawned,
+    LivingWorker,
     SpawnWorker,
     StopServer,
     ToForkServer,
     WorkerExited,
     WorkerSpawned,
 )
-from .main import run_worker
+from .main import die_with_parent, run_worker
+
+_CONNECT_TIMEOUT_S: Final = 2.0
+_RECONNECT_MS: Final = 200
 
 
 def main(connection: int, lifeline: int, client: int, work_dir: str, preload: Sequence[str]) -> None:
@@ -48,7 +56,7 @@ def main(connection: int, lifeline: int, client: int, work_dir: str, preload: Se
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for module in preload:
         importlib.import_module(module)
-    server = ForkServer(socket.socket(fileno=connection), lifeline, client)
+    server = ForkServer(socket.socket(fileno=connection), lifeline, client, work_dir)
     try:
         server.serve()
     finally:
@@ -60,11 +68,14 @@ def main(connection: int, lifeline: int, client: int, work_dir: str, preload: Se
 class ForkServer:
     """The server's loop. One per process."""
 
-    def __init__(self, connection: socket.socket, lifeline: int, client: int) -> None:
+    def __init__(self, connection: socket.socket, lifeline: int, client: int, work_dir: str) -> None:
         self._link: MessageLink[FromForkServer, ToForkServer] = MessageLink(
             FramedSocket(connection, secret=None, role=Role.CONNECTOR), ToForkServer
         )
         self._lifeline = lifeline
+        self._work_dir = work_dir
+        self._generation = 0
+        self._successors: Successors | None = None
         self._clock = SystemClock()
         self._waker = Waker()
         self._children: dict[int, SpawnWorker] = {}
@@ -78,20 +89,21 @@ class ForkServer:
         gc.freeze()  # the collector of a worker leaves the shared pages alone
 
     def serve(self) -> None:
-        """Until the client is gone or has said `StopServer` and all workers have ended."""
-        poll = select.poll()
-        for fd in (self._link.fileno(), self._waker.fileno(), self._client_fd):
-            if fd is not None:
-                poll.register(fd, select.POLLIN)
+        """Until the client is gone, or has said `StopServer` and all workers have ended.
+
+        Once it was told to follow leaders, it goes on until the last one says so, or until there is none for too long.
+        """
         while True:
-            ready = {fd for fd, _ in poll.poll(self._patience_ms())}
+            ready = self._poll()
             self._waker.drain()
             self._reap()
-            if self._client_fd in ready or self._is_over():
+            if self._is_over() or (self._successors is None and self._client_fd in ready):
                 return
-            while (message := self._link.receive()) is not None:
-                self._on_message(message)
-            if self._link.closed:
+            self._hear()
+            if self._successors is None:
+                if self._link.closed:
+                    return
+            elif not self._follow(self._successors):
                 return
 
     def kill_all(self) -> None:
@@ -103,8 +115,31 @@ class ForkServer:
                 os.waitpid(pid, 0)
         self._children.clear()
 
+    def _poll(self) -> set[int]:
+        poll = select.poll()
+        poll.register(self._waker.fileno(), select.POLLIN)
+        if not self._link.closed:
+            poll.register(self._link.fileno(), select.POLLIN | (select.POLLOUT * self._link.wants_write))
+        if self._successors is not None:
+            poll.register(self._successors.news.fileno(), select.POLLIN)
+        elif self._client_fd is not None:
+            poll.register(self._client_fd, select.POLLIN)
+        return {fd for fd, _ in poll.poll(self._patience_ms())}
+
+    def _hear(self) -> None:
+        try:
+            while (message := self._link.receive()) is not None:
+                self._on_message(message)
+        except (
+            PeerRejected
+        ):  # the link is closed now; whoever it was, a leader of this cluster comes yet, or none
+            pass
+
     def _patience_ms(self) -> int | None:
-        return None if self._stop_by_ms is None else max(0, self._stop_by_ms - self._clock.monotonic_ms())
+        limits = [] if self._stop_by_ms is None else [self._stop_by_ms - self._clock.monotonic_ms()]
+        if self._successors is not None and self._link.closed:
+            limits.append(_RECONNECT_MS)
+        return max(0, min(limits)) if limits else None
 
     def _is_over(self) -> bool:
         if self._stop_by_ms is None:
@@ -122,17 +157,24 @@ class ForkServer:
             case StopServer(grace_ms=grace_ms):
                 self._stop_by_ms = self._clock.monotonic_ms() + grace_ms
                 self._waker.wake()  # there may be nothing to wait for
+            case FollowLeaders():
+                self._follow_from(message)
             case _:
                 assert_never(message)
 
     def _spawn(self, spec: SpawnWorker) -> None:
+        news, told = os.pipe() if self._successors is not None else (-1, -1)
         pid = os.fork()
         if pid == 0:
-            self._become_worker(spec)
+            self._become_worker(spec, news, told)
+        if self._successors is not None:
+            os.close(news)
+            self._successors.pipes[pid] = told
         self._children[pid] = spec
+        self._generation = max(self._generation, spec.generation)
         self._link.send(WorkerSpawned(spec.worker, spec.generation, pid))
 
-    def _become_worker(self, spec: SpawnWorker) -> None:
+    def _become_worker(self, spec: SpawnWorker, news: int, told: int) -> None:
         """In the child: run the worker and end the process, past whatever the user's code registered or left running."""
         status = 1
         try:
@@ -142,7 +184,11 @@ class ForkServer:
             self._waker.close()
             if self._client_fd is not None:
                 os.close(self._client_fd)
-            status = run_worker(spec, parent=self._pid, lifeline=self._lifeline)
+            if self._successors is not None:
+                self._successors.close()
+                os.close(told)
+            leaders = LeaderNews(news) if news >= 0 else None
+            status = run_worker(spec, parent=self._pid, lifeline=self._lifeline, news=leaders)
         except BaseException:  # the last frame of this process: whatever it is must be seen
             traceback.print_exc()
         finally:
@@ -158,8 +204,109 @@ class ForkServer:
             if pid == 0:
                 return
             spec = self._children.pop(pid, None)
+            if self._successors is not None and pid in self._successors.pipes:
+                os.close(self._successors.pipes.pop(pid))
             if spec is not None:
                 self._link.send(WorkerExited(spec.worker, spec.generation, os.waitstatus_to_exitcode(status)))
+
+    # ---- one leader after the other ---------------------------------------------------------------------------------
+
+    def _follow_from(self, orders: FollowLeaders) -> None:
+        """A leader that started this process, or has just taken it over, says where to look for the next one."""
+        if self._successors is None:
+            self._successors = Successors(orders, self._start_watching(orders))
+        else:
+            self._successors.accept(orders)
+
+    def _start_watching(self, orders: FollowLeaders) -> LeaderNews:
+        """Clients of the services have threads, and this process must have none: it forks."""
+        news, told = os.pipe()
+        if os.fork() == 0:
+            status = 1
+            try:
+                signal.set_wakeup_fd(-1)
+                die_with_parent(self._pid)
+                os.close(news)
+                self._link.close()
+                tell_of_leaders(orders.configuration, told)
+                status = 0
+            except BaseException:  # the last frame of this process: whatever it is must be seen
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        os.close(told)
+        return LeaderNews(news)
+
+    def _follow(self, successors: Successors) -> bool:
+        """Change over to a new leader as soon as there is one; whether to go on."""
+        leader = successors.next_leader(link_closed=self._link.closed)
+        if leader is not None:
+            self._register_with(leader, successors)
+        return not successors.is_forsaken(self._clock.monotonic_ms(), link_closed=self._link.closed)
+
+    def _register_with(self, leader: NewLeader, successors: Successors) -> None:
+        try:
+            sock = connect(leader.address, _CONNECT_TIMEOUT_S)
+        except OSError:  # it is gone already, or out of reach from here
+            return
+        self._link.close()
+        connection = FramedSocket(sock, secret=successors.secret, role=Role.CONNECTOR)
+        self._link = MessageLink(connection, ToForkServer)
+        connection.pump_out()
+        living = [LivingWorker(spec.worker, spec.generation, pid) for pid, spec in self._children.items()]
+        started = start_of(self._pid) or ""
+        self._link.send(ForkServerRegistered(self._pid, started, self._work_dir, self._generation, living))
+
+
+class Successors:
+    """What a fork server knows of the leaders to come. Does no I/O but reading and writing its pipes.
+
+    Attributes:
+        pipes: to each worker, by process id.
+    """
+
+    def __init__(self, orders: FollowLeaders, news: LeaderNews) -> None:
+        self.news = news
+        self.secret = orders.secret
+        self.pipes: dict[int, int] = {}
+        self._timeout_ms = orders.timeout_ms
+        self._epoch = orders.epoch
+        self._newest: NewLeader | None = None
+        self._asked = orders.epoch
+        self._give_up_at_ms: int | None = None
+
+    def accept(self, orders: FollowLeaders) -> None:
+        """That leader has taken over: the workers are told, and end what they do for the last one."""
+        self._epoch = max(self._epoch, orders.epoch)
+        if self._newest is not None:
+            for pipe in self.pipes.values():
+                with contextlib.suppress(BrokenPipeError):  # it has ended, and is reaped next
+                    os.write(pipe, encode_news(self._newest))
+
+    def next_leader(self, *, link_closed: bool) -> NewLeader | None:
+        """Whom to register with now: each leader once, and again only if the connection broke before it answered."""
+        self._newest = self.news.newest() or self._newest
+        newest = self._newest
+        if newest is None or newest.epoch <= self._epoch or (newest.epoch <= self._asked and not link_closed):
+            return None
+        self._asked = newest.epoch
+        return newest
+
+    def is_forsaken(self, now_ms: int, *, link_closed: bool) -> bool:
+        """Whether there has been no leader for too long, or nobody tells of them any more."""
+        if self.news.over:
+            return link_closed
+        if not link_closed:
+            self._give_up_at_ms = None
+        elif self._give_up_at_ms is None:
+            self._give_up_at_ms = now_ms + self._timeout_ms
+        return self._give_up_at_ms is not None and now_ms >= self._give_up_at_ms
+
+    def close(self) -> None:
+        """In a worker: these are not its own."""
+        self.news.close()
+        for pipe in self.pipes.values():
+            os.close(pipe)
 
 
 def _open_process(pid: int) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import sys
-from threading import Thread
+from threading import Event, Thread
 from typing import Final, TypeAlias
 
 from ...core.clock import Clock
@@ -28,13 +28,18 @@ class Turn:
         self.began_ms: int | None = None
 
 
-def start_heartbeats(spec: SpawnWorker, turn: Turn, clock: Clock) -> None:
+def start_heartbeats(spec: SpawnWorker, turn: Turn, clock: Clock, left: Event | None = None) -> None:
     """Connect and begin; from now on this process ends when the JobManager gives it up, or is silent for the timeout.
 
     A process that was stopped for too long finds its connection closed when it goes on, and ends before it says anything: it
     is a zombie whose tasks run elsewhere. Whatever it had said before is known by its attempt.
 
     Returns when the JobManager watches this process.
+
+    Args:
+        left: set when this process works for another JobManager. One that outlives JobManagers does not end for their silence:
+            what it does for a leader that is gone is ended where the next one is heard of, and whoever gives it up has it
+            killed by the fork server.
 
     Raises:
         OSError: there is no connection, or no answer.
@@ -44,7 +49,7 @@ def start_heartbeats(spec: SpawnWorker, turn: Turn, clock: Clock) -> None:
     link: _Link = MessageLink(FramedSocket(sock, secret=spec.secret, role=Role.CONNECTOR), JobManagerAlive)
     link.send(WatchWorker(spec.worker, spec.generation))
     _await_answer(link)
-    arguments = (link, settings, turn, clock, spec.worker)
+    arguments = (link, settings, turn, clock, spec.worker, left)
     Thread(target=_run, args=arguments, name="heartbeat", daemon=True).start()
 
 
@@ -56,7 +61,9 @@ def _await_answer(link: _Link) -> None:
             raise TimeoutError("the JobManager does not answer on the heartbeat connection")
 
 
-def _run(link: _Link, settings: HeartbeatSettings, turn: Turn, clock: Clock, worker: int) -> None:
+def _run(
+    link: _Link, settings: HeartbeatSettings, turn: Turn, clock: Clock, worker: int, left: Event | None
+) -> None:
     now_ms = next_beat_ms = clock.monotonic_ms()
     monitor = HeartbeatMonitor[str](settings.timeout_ms, now_ms)
     monitor.heard(_JOB_MANAGER, now_ms)
@@ -67,9 +74,12 @@ def _run(link: _Link, settings: HeartbeatSettings, turn: Turn, clock: Clock, wor
         now_ms = clock.monotonic_ms()
         while link.receive() is not None:
             monitor.heard(_JOB_MANAGER, now_ms)
+        if left is not None and (left.is_set() or link.closed):
+            link.close()
+            return
         if link.closed:
             _end(worker, "the JobManager has ended, or has given this process up")
-        if monitor.silent(now_ms):
+        if monitor.silent(now_ms) and left is None:
             _end(worker, f"nothing was heard of the JobManager for {settings.timeout_ms} ms")
         if now_ms >= next_beat_ms:
             next_beat_ms = now_ms + settings.interval_ms

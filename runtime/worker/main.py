@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Final
 
-from ...core.clock import SystemClock
+import msgspec
+
+from ...core.clock import Clock, SystemClock
 from ...core.workdir import remove_tree
 from ..message_link import MessageLink
 from ..messages import FromWorker, ToWorker
 from ..transport import FramedSocket, Role, address_of, connect, listen, local_address
+from .following import LeaderNews, NewLeader
 from .fork_messages import SpawnWorker
 from .heartbeat import Turn, start_heartbeats
 from .worker import Worker
@@ -23,8 +27,11 @@ _CONNECT_TIMEOUT_S: Final = 30.0
 _PR_SET_PDEATHSIG: Final = 1
 
 
-def run_worker(spec: SpawnWorker, *, parent: int, lifeline: int) -> int:
+def run_worker(spec: SpawnWorker, *, parent: int, lifeline: int, news: LeaderNews | None = None) -> int:
     """Run until the JobManager says `Shutdown` or is gone; the exit status.
+
+    With `news` a JobManager that is gone is waited for: the next one that the fork server tells of is registered with,
+    once all tasks of the last one have ended.
 
     The process must not outlive whoever started it, whatever it is doing then: the kernel kills it when its parent (the
     fork server) dies, the fork server kills it when the client dies, and a thread ends it when the client's end of the
@@ -34,37 +41,85 @@ def run_worker(spec: SpawnWorker, *, parent: int, lifeline: int) -> int:
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches the whole group; the client coordinates the end
-    Thread(target=_die_with_client, args=(lifeline,), name="lifeline", daemon=True).start()
+    if news is None:
+        Thread(target=_die_with_client, args=(lifeline,), name="lifeline", daemon=True).start()
     name = f"worker-{spec.worker}-{spec.generation}"
     work_dir = Path(spec.work_dir)
     local_dir = work_dir / name
     local_dir.mkdir(mode=0o700)
     listener = listen(local_address(work_dir, name))
-    control = FramedSocket(
-        connect(spec.control_address, _CONNECT_TIMEOUT_S), secret=spec.secret, role=Role.CONNECTOR
-    )
-    link: MessageLink[FromWorker, ToWorker] = MessageLink(control, ToWorker)
-    clock, turn = SystemClock(), Turn()
-    start_heartbeats(spec, turn, clock)
+    control = _Control(spec, SystemClock(), outlived=news is not None)
     worker = Worker(
         spec.worker,
-        link,
+        control.link,
         local_dir=local_dir,
         secret=spec.secret,
-        clock=clock,
+        clock=control.clock,
         address=address_of(listener),
         listener=listener,
+        outlives_leaders=news is not None,
     )
     worker.register()
     Thread(target=_remove_predecessors, args=(work_dir, spec), name="sweep", daemon=True).start()
-    while not worker.stopped and not link.closed:
-        turn.began_ms = clock.monotonic_ms()
-        busy = worker.step()
-        turn.began_ms = None
-        if not busy:
+    if news is not None:
+        _serve_leaders(worker, control, news)
+        return 0
+    while not worker.stopped and not control.link.closed:
+        if not control.turn(worker):
             worker.wait(None)
-    _flush(link)
+    control.flush()
     return 0
+
+
+class _Control:
+    """The connections to one JobManager."""
+
+    def __init__(self, spec: SpawnWorker, clock: Clock, *, outlived: bool) -> None:
+        self.clock = clock
+        self._spec = spec
+        self._turn = Turn()
+        self._left = Event() if outlived else None
+        sock = connect(spec.control_address, _CONNECT_TIMEOUT_S)
+        connection = FramedSocket(sock, secret=spec.secret, role=Role.CONNECTOR)
+        self.link: MessageLink[FromWorker, ToWorker] = MessageLink(connection, ToWorker)
+        start_heartbeats(spec, self._turn, clock, self._left)
+
+    def turn(self, worker: Worker) -> bool:
+        """One turn of the loop, whose length the heartbeats tell; whether anything was done."""
+        self._turn.began_ms = self.clock.monotonic_ms()
+        busy = worker.step()
+        self._turn.began_ms = None
+        return busy
+
+    def to(self, leader: NewLeader) -> _Control:
+        """Connections to another one instead. Raises OSError when that one is gone, too; these are closed anyway."""
+        self.link.close()
+        if self._left is not None:
+            self._left.set()
+        addresses = {"control_address": leader.address, "heartbeat_address": leader.heartbeat_address}
+        return _Control(msgspec.structs.replace(self._spec, **addresses), self.clock, outlived=True)
+
+    def flush(self) -> None:
+        """The last words; whoever does not read them in time is gone."""
+        self.link.connection.pump_out()
+
+
+def _serve_leaders(worker: Worker, control: _Control, news: LeaderNews) -> None:
+    """One leader after the other, until one says `Shutdown` or the fork server, which tells of them, is gone."""
+    while not worker.stopped:
+        leader = news.newest()
+        if news.over:
+            return
+        if leader is not None:
+            worker.leave_leader()
+            with contextlib.suppress(OSError):  # that one is gone, too
+                control = control.to(leader)
+                worker.work_for(control.link)
+        if worker.orphaned:
+            news.wait()
+        elif not control.turn(worker):
+            worker.wait(None, news.fileno())
+    control.flush()
 
 
 def die_with_parent(parent: int) -> None:
@@ -87,9 +142,3 @@ def _remove_predecessors(work_dir: Path, spec: SpawnWorker) -> None:
         generation = folder.name.rpartition("-")[2]
         if folder.is_dir() and generation.isdigit() and int(generation) < spec.generation:
             remove_tree(folder)
-
-
-def _flush(link: MessageLink[FromWorker, ToWorker]) -> None:
-    """The last words; whoever does not read them in time is gone."""
-    connection = link.connection
-    connection.pump_out()

@@ -59,6 +59,7 @@ class Worker:
 
     Attributes:
         stopped: nothing more to do for ever: shut down, or the JobManager is gone.
+        orphaned: the JobManager is gone, and another one may come (`work_for`).
     """
 
     def __init__(
@@ -71,8 +72,11 @@ class Worker:
         clock: Clock,
         address: str | None,
         listener: socket.socket | None,
+        outlives_leaders: bool = False,
     ) -> None:
         self.stopped = False
+        self.orphaned = False
+        self._outlives_leaders = outlives_leaders
         self._id = WorkerId(worker_id)
         self._link = link
         self._address = address
@@ -84,7 +88,7 @@ class Worker:
             clock=clock,
             waker=self._waker,
             listener=self._listener,
-            send=link.send,
+            send=self._send,
             # A function that calls sys.exit() ends its task in a process of ours; in the user's own, it ends the program as ever.
             user_errors=(Exception,) if address is None else (Exception, SystemExit),
         )
@@ -92,7 +96,18 @@ class Worker:
 
     def register(self) -> None:
         """Say hello to the JobManager."""
-        self._link.send(WorkerRegistered(self._id, os.getpid(), self._address or ""))
+        self._send(WorkerRegistered(self._id, os.getpid(), self._address or ""))
+
+    def leave_leader(self) -> None:
+        """The JobManager is gone, or leads no more: end its tasks, commit nothing, and do nothing until `work_for`."""
+        self._end_all()
+        self.orphaned = True
+
+    def work_for(self, link: WorkerLink) -> None:
+        """Work for another JobManager from now on; nothing of the last one's runs any more."""
+        self._link = link
+        self.orphaned = False
+        self.register()
 
     # ---- the loop
 
@@ -108,10 +123,12 @@ class Worker:
                 self._runs.pop(run.number)
         return busy
 
-    def wait(self, timeout_ms: int | None) -> None:
-        """Block until a socket, helper thread or timer has something, or for `timeout_ms`."""
+    def wait(self, timeout_ms: int | None, *descriptors: int) -> None:
+        """Block until a socket, helper thread, timer or one of `descriptors` has something, or for `timeout_ms`."""
         poll = select.poll()
         self.register_with(poll)
+        for descriptor in descriptors:
+            poll.register(descriptor, select.POLLIN)
         poll.poll(self._patience_ms(timeout_ms))
         self.drain()
 
@@ -162,7 +179,9 @@ class Worker:
             self._on_message(message)
             if self.stopped:
                 return True
-        if self._link.closed:
+        if self._link.closed and self._outlives_leaders:
+            self.leave_leader()
+        elif self._link.closed:
             self._stop()
         return received
 
@@ -196,9 +215,12 @@ class Worker:
         if run is not None:
             run.end()
 
-    def _stop(self) -> None:
+    def _end_all(self) -> None:
         for attempt in list(self._runs):
             self._end(attempt)
+
+    def _stop(self) -> None:
+        self._end_all()
         self._listener.close()
         self.stopped = True
 
@@ -207,6 +229,9 @@ class Worker:
         if not self.stopped:
             self._stop()
         self._waker.close()
+
+    def _send(self, message: FromWorker) -> None:
+        self._link.send(message)
 
     def _on_rejected(self, error: MillstreamError) -> None:
         _LOG.warning("worker %s refused a connection: %s", self._id, error)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from itertools import count
 
+import msgspec
 import pytest
 
 from millstream.checkpoint.catalog import unfinished_run
-from millstream.checkpoint.leftovers import remove_leftovers
+from millstream.checkpoint.leftovers import remove_leftovers, remove_unlisted
 from millstream.checkpoint.metadata import encode_metadata
 from millstream.checkpoint.storage import CheckpointStorage
 from tests.checkpoint.samples import metadata
@@ -81,3 +82,21 @@ def test_a_run_that_died_before_its_first_checkpoint_is_found_by_its_name(storag
     assert unfinished_run(storage.url, "sales") is None
     complete(storage, 1)
     assert unfinished_run(storage.url, "clicks") is None
+
+
+def test_complete_checkpoints_that_no_list_confirms_are_removed_of_earlier_attempts_alone(storage):
+    for number in (1, 2, 3):
+        complete(storage, number)
+    attempt = storage.load(3).attempt
+    late = msgspec.structs.replace(metadata(job_id=JOB, checkpoint_id=4), attempt=attempt + 1)
+    storage.write_metadata(4, encode_metadata(late))
+    assert remove_unlisted(storage, [1, 2], before_attempt=attempt + 1) == 1
+    assert storage.checkpoint_ids() == (1, 2, 4)
+
+
+def test_an_unconfirmed_checkpoint_stays_while_a_confirmed_one_refers_into_its_folder(storage):
+    file = storage.streams(1, 1).write_exclusive("state", [b"x"])
+    complete(storage, 1)
+    complete(storage, 2, file)
+    assert remove_unlisted(storage, [2], before_attempt=1_000) == 0
+    assert storage.checkpoint_ids() == (1, 2)

@@ -10,6 +10,7 @@ from millstream.checkpoint.metadata import encode_metadata
 from millstream.checkpoint.storage import CheckpointStorage
 from millstream.core.errors import CheckpointError, CheckpointFailureReason
 from millstream.runtime.job_manager.cleanup import Cleanup
+from millstream.runtime.job_manager.fencing import Unfenced
 from tests.checkpoint.samples import metadata
 
 JOB = "0" * 32
@@ -17,7 +18,7 @@ JOB = "0" * 32
 
 @pytest.fixture
 def cleanup():
-    cleanup = Cleanup(lambda: None)
+    cleanup = Cleanup(lambda: None, Unfenced())
     yield cleanup
     cleanup.close(join=True)
 
