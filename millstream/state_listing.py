@@ -16,8 +16,7 @@ from .state_reader.plain import to_json
 
 if TYPE_CHECKING:
     from .state_reader.differences import Example, StateDifference
-    from .state_reader.operator_lists import OperatorState
-    from .state_reader.snapshot import OperatorStates, StateSnapshot
+    from .state_reader.snapshot import AnyState, OperatorStates, StateSnapshot
 
 _ALIGNED_AT_ONCE: Final = 500
 """Rows of a table whose widths are looked at; later ones follow them, so that a table may be of any length."""
@@ -44,7 +43,7 @@ def _operator_rows(operator: OperatorStates) -> Iterator[tuple[str, ...]]:
         yield label, state.name, state.kind, *_types(state), str(size.entries), size_text(size.size_bytes)
 
 
-def _types(state: KeyedState | OperatorState) -> tuple[str, str, str, str]:
+def _types(state: AnyState) -> tuple[str, str, str, str]:
     if not isinstance(state, KeyedState):
         return "", "", state.value_type, ""
     keys = f"{state.key_type}, {state.map_key_type}" if state.map_key_type else state.key_type

@@ -9,6 +9,8 @@ from ..state.type_names import Pickled as Pickled
 from .bootstrap import KeyedStateBootstrapFunction as KeyedStateBootstrapFunction
 from .entries import OperatorStateItem as OperatorStateItem
 from .entries import StateEntry as StateEntry
+from .in_flight import InFlightRecord as InFlightRecord
+from .in_flight import InFlightState as InFlightState
 from .keyed import KeyedState as KeyedState
 from .operator_lists import OperatorState as OperatorState
 from .queries import QueryableStateClient as QueryableStateClient
@@ -18,6 +20,8 @@ from .snapshot import open as open  # noqa: A004 - called as `state_reader.open(
 from .writer import SavepointWriter as SavepointWriter
 
 __all__ = [
+    "InFlightRecord",
+    "InFlightState",
     "KeyedState",
     "KeyedStateBootstrapFunction",
     "OperatorState",

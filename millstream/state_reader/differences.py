@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from .frames import Columnar
 from .keyed import KeyedState
-from .operator_lists import OperatorState
 from .plain import to_json
-from .snapshot import OperatorStates, StateSnapshot
+from .snapshot import AnyState, OperatorStates, StateSnapshot
 
 Change: TypeAlias = Literal["added", "removed", "changed"]
 
@@ -61,8 +61,8 @@ class StateDifference:
 def differences(before: StateSnapshot, after: StateSnapshot, examples: int = 3) -> Iterator[StateDifference]:
     """Each state that differs, operators matched by their ids.
 
-    Keyed state is compared key group by key group: so much of it is in memory. Operator state is compared without regard to
-    order and subtask; times of last access count for nothing.
+    Keyed state is compared key group by key group: so much of it is in memory. Operator state and records under way are
+    compared without regard to order and subtask; times of last access count for nothing.
 
     Raises:
         CheckpointError, StateError: as where entries are read.
@@ -87,8 +87,8 @@ def _of_operator(
 
 def _of_state(
     found: StateDifference,
-    before: KeyedState | OperatorState | None,
-    after: KeyedState | OperatorState | None,
+    before: AnyState | None,
+    after: AnyState | None,
     examples: int,
 ) -> StateDifference:
     if before is None or after is None:
@@ -103,8 +103,8 @@ def _of_state(
         found.note = f"was {before.kind} of {before.value_type}, is {after.kind} of {after.value_type}"
     if isinstance(before, KeyedState) and isinstance(after, KeyedState):
         _compare_keyed(found, before, after, examples)
-    elif isinstance(before, OperatorState) and isinstance(after, OperatorState):
-        _compare_items(found, before, after, examples)
+    else:
+        _compare_rows(found, before, after, examples)
     return found
 
 
@@ -135,14 +135,15 @@ def _entries(state: KeyedState, first: int, last: int) -> dict[tuple[Any, ...], 
     }
 
 
-def _compare_items(
-    found: StateDifference, before: OperatorState, after: OperatorState, examples: int
-) -> None:
-    then, now = (
-        Counter(to_json(i.value if i.map_key is None else (i.map_key, i.value)) for i in state.items())
-        for state in (before, after)
-    )
+def _compare_rows(found: StateDifference, before: Columnar, after: Columnar, examples: int) -> None:
+    then, now = (Counter(map(_item, state.rows())) for state in (before, after))
     for text in (now - then).elements():
         found.add(Example("added", (), None, text), examples)
     for text in (then - now).elements():
         found.add(Example("removed", (), text, None), examples)
+
+
+def _item(row: Mapping[str, Any]) -> str:
+    """An item as JSON, without the subtasks that held it."""
+    parts = [row[name] for name in ("map_key", "timestamp_ms", "value") if row.get(name) is not None]
+    return to_json(parts[0] if len(parts) == 1 else parts)

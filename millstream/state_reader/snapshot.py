@@ -7,18 +7,19 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 from ..checkpoint.catalog import StoredCheckpoint, load
 from ..checkpoint.metadata import OperatorDescription
 from ..core.errors import StateError
 from ..core.time import Instant
 from ..core.types import class_name
-from ..state.backend import CheckpointReader
-from ..state.handles import OperatorSnapshot
 from ..state.type_names import TypeReader
+from .in_flight import InFlightState, in_flight_states
 from .keyed import KeyedState, LaidOutHandles
 from .operator_lists import OperatorState, operator_states
+
+AnyState: TypeAlias = KeyedState | OperatorState | InFlightState
 
 _OWN_CLASSES: Final = (Instant,)
 """Classes of ours that values may be instances of."""
@@ -125,7 +126,7 @@ class OperatorStates:
         self,
         description: OperatorDescription,
         handles: LaidOutHandles,
-        lists: tuple[OperatorState, ...],
+        others: tuple[OperatorState | InFlightState, ...],
         types: TypeReader,
         path: str,
     ) -> None:
@@ -140,13 +141,13 @@ class OperatorStates:
             info.name: KeyedState(info, handles, types, self._where, self.max_parallelism)
             for info in handles.infos().values()
         }
-        self._lists = lists
+        self._others = others
 
-    def states(self) -> tuple[KeyedState | OperatorState, ...]:
-        """All of them: keyed state first, each in the order it was declared in."""
-        return (*self._keyed.values(), *self._lists)
+    def states(self) -> tuple[AnyState, ...]:
+        """All of them: keyed state, each in the order it was declared in, operator state, records under way."""
+        return (*self._keyed.values(), *self._others)
 
-    def state(self, name: str) -> KeyedState | OperatorState:
+    def state(self, name: str) -> AnyState:
         """The state of this name.
 
         Raises:
@@ -158,11 +159,11 @@ class OperatorStates:
         raise _unknown("state", name, [state.name for state in self.states()], self._where)
 
     def keyed(self, name: str) -> KeyedState:
-        """The keyed state of this name. Raises as `state`, also where it is operator state."""
+        """The keyed state of this name. Raises as `state`, also where it is no keyed state."""
         found = self.state(name)
         if not isinstance(found, KeyedState):
             raise StateError(
-                f"state '{name}' is operator state, which has no keys",
+                f"state '{name}' is of the kind {found.kind}, which has no keys",
                 where=self._where,
                 fix="read its items()",
             )
@@ -175,32 +176,18 @@ class OperatorStates:
 
 def _operators(checkpoint: StoredCheckpoint, types: TypeReader, folder: Path) -> tuple[OperatorStates, ...]:
     metadata, reader = checkpoint.metadata, checkpoint.storage().reader()
-    return tuple(
-        _operator(
-            description,
-            metadata.states.get(description.operator_id, ()),
-            metadata.enumerators.get(description.operator_id),
-            types,
-            reader,
-            folder / str(index),
-            checkpoint.path,
+    names = {operator.operator_id: operator.uid or operator.name for operator in metadata.operators}
+    found = []
+    for index, description in enumerate(metadata.operators):
+        snapshots = metadata.states.get(description.operator_id, ())
+        keyed = tuple(handle for snapshot in snapshots for handle in snapshot.keyed)
+        others: tuple[OperatorState | InFlightState, ...] = (
+            *operator_states(snapshots, metadata.enumerators.get(description.operator_id), types),
+            *in_flight_states(snapshots, names, types, reader),
         )
-        for index, description in enumerate(metadata.operators)
-    )
-
-
-def _operator(
-    description: OperatorDescription,
-    snapshots: tuple[OperatorSnapshot, ...],
-    enumerator: bytes | None,
-    types: TypeReader,
-    reader: CheckpointReader,
-    folder: Path,
-    path: str,
-) -> OperatorStates:
-    lists = operator_states(snapshots, enumerator, types)
-    handles = LaidOutHandles(tuple(handle for s in snapshots for handle in s.keyed), reader, folder)
-    return OperatorStates(description, handles, tuple(lists), types, path)
+        handles = LaidOutHandles(keyed, reader, folder / str(index))
+        found.append(OperatorStates(description, handles, others, types, checkpoint.path))
+    return tuple(found)
 
 
 def _unknown(noun: str, asked: str, known: list[str], where: str) -> StateError:

@@ -217,7 +217,7 @@ def test_a_name_or_key_that_is_none_is_one_clear_error(checkpoint: str) -> None:
         assert "did you mean 'everything'?" in str(no_operator.value)
         with pytest.raises(StateError, match="no state 'valeu'"):
             snapshot.operator("everything").keyed("valeu")
-        with pytest.raises(StateError, match="has no keys"):
+        with pytest.raises(StateError, match="of the kind operator-list, which has no keys"):
             snapshot.operator("everything").keyed("seen")
         with pytest.raises(InvalidKeyError, match="as declared"):
             snapshot.operator("everything").keyed("value").get(7)
