@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -19,6 +20,7 @@ from ..core.clock import Clock, ManualClock, SystemClock
 from ..core.configuration import Configuration, options
 from ..core.errors import CheckpointError, CheckpointFailureReason, JobDefinitionError
 from ..core.ids import WorkerId
+from ..core.savepoints import SavepointFormatType
 from ..data_stream import DataStream
 from ..environment import StreamExecutionEnvironment
 from ..pickle_warning import warn_of_pickle
@@ -268,6 +270,31 @@ class MiniJob:
         assert statistics.latest_checkpoint is not None
         return statistics.latest_checkpoint
 
+    def trigger_savepoint(
+        self, savepoint_directory: str, format_type: SavepointFormatType | None = None
+    ) -> str:
+        """Take a savepoint, and let everything happen that can until then. As `JobClient.trigger_savepoint`.
+
+        Returns:
+            Where it is.
+
+        Raises:
+            CheckpointError: it could not be taken.
+        """
+        return self._savepoint(self._client.trigger_savepoint(savepoint_directory, format_type))
+
+    def stop_with_savepoint(
+        self,
+        advance_to_end_of_event_time: bool,
+        savepoint_directory: str,
+        format_type: SavepointFormatType | None = None,
+    ) -> str:
+        """End the job with a savepoint. As `JobClient.stop_with_savepoint`; returns and raises as `trigger_savepoint`."""
+        future = self._client.stop_with_savepoint(
+            advance_to_end_of_event_time, savepoint_directory, format_type
+        )
+        return self._savepoint(future)
+
     def fail_task(self, name: str, subtask: int = 0, error: Exception | None = None) -> None:
         """Make a task fail as if a function in it had raised; the restart strategy says what follows, when the clock is there.
 
@@ -346,6 +373,17 @@ class MiniJob:
             if at_rest:
                 self._cluster.poll(max(0, last_ms - _REAL.monotonic_ms()))
         return True
+
+    def _savepoint(self, future: Future[str]) -> str:
+        self.settle()
+        if not future.done():
+            raise CheckpointError(
+                CheckpointFailureReason.DECLINED,
+                "the savepoint is not complete, and the job is at rest",
+                where=self._describe(),
+                fix="let the job run first: a savepoint needs all tasks running",
+            )
+        return future.result()
 
     def _raise_if_failed(self) -> None:
         if self.status is JobStatus.FAILED:
