@@ -172,7 +172,6 @@ def test_an_old_spelling_is_unknown_and_points_to_the_new_one(old: str, new: str
         ("execution.checkpointing.interval", "0", "length of time"),
         ("execution.checkpointing.interval", "-1 s", "length of time"),
         ("execution.checkpointing.mode", "SOMETIMES", "one of EXACTLY_ONCE, AT_LEAST_ONCE"),
-        ("execution.checkpointing.max-concurrent-checkpoints", "2", "later release"),
         ("execution.checkpointing.dir", " ", "folder"),
         ("execution.runtime-mode", "TURBO", "STREAMING, BATCH, AUTOMATIC"),
         ("execution.sorted-inputs.memory", "12 parsecs", "amount of memory"),
