@@ -38,7 +38,7 @@ from typing import Final, assert_never
 
 from ..core.errors import CheckpointFailureReason, ProtocolViolation
 from ..core.savepoints import SavepointTarget
-from ..state.handles import FileRef, SubtaskSnapshot
+from ..state.handles import FileRef
 from .completed_store import CompletedCheckpointStore
 from .coordination import (
     Acked,
@@ -279,7 +279,7 @@ class CheckpointCoordinator:
     def _on_enumerators(self, event: EnumeratorsSnapshotted) -> list[Action]:
         pending = self._pending.get(event.checkpoint_id)
         if pending is None:
-            return self._late(())
+            return self._late()
         if pending.phase is not Phase.ENUMERATORS:
             raise self._violation(
                 event, f"checkpoint {event.checkpoint_id} has its enumerators' state already"
@@ -295,10 +295,9 @@ class CheckpointCoordinator:
         message = event.message
         pending = self._in_progress(message.checkpoint_id, message.subtask, event)
         if message.checkpoint_id in self._given_up:
-            return [*self._late(()), DiscardSavepoint(self._given_up[message.checkpoint_id])]
+            return [*self._late(), DiscardSavepoint(self._given_up[message.checkpoint_id])]
         if pending is None or message.subtask in pending.acks:
-            of_earlier_time = self._first_attempt is None or event.attempt < self._first_attempt
-            return self._late(() if of_earlier_time else (message.snapshot,))
+            return self._late(event)
         pending.acks[message.subtask] = message
         if len(pending.acks) < len(pending.job.subtasks):
             return []
@@ -309,10 +308,12 @@ class CheckpointCoordinator:
         message = event.message
         pending = self._in_progress(message.checkpoint_id, message.subtask, event)
         if pending is None or message.subtask in pending.acks:
-            return self._late(())
+            return self._late(event)
         del self._pending[pending.checkpoint_id]
         detail = f"subtask {message.subtask}: {message.reason}"
-        return self._fail(pending, CheckpointFailureReason.DECLINED, detail, now_ms)
+        files = [] if message.snapshot is None else snapshot_files(message.snapshot)
+        garbage = self._discard(file for file in files if file.shared)
+        return [*garbage, *self._fail(pending, CheckpointFailureReason.DECLINED, detail, now_ms)]
 
     def _in_progress(self, checkpoint_id: int, subtask: str, event: Acked | Declined) -> Pending | None:
         """The checkpoint this message is for; None if the message is late."""
@@ -324,9 +325,13 @@ class CheckpointCoordinator:
             raise self._violation(event, f"subtask {subtask} was never asked for checkpoint {checkpoint_id}")
         return None if pending is None or pending.phase is Phase.METADATA else pending
 
-    def _late(self, snapshots: Iterable[SubtaskSnapshot]) -> list[Action]:
+    def _late(self, event: Acked | Declined | None = None) -> list[Action]:
+        """Drop a message, and the files that it names; not those of an attempt from before this coordinator's time."""
         self._counts["late"] += 1
-        return self._discard(file for snapshot in snapshots for file in snapshot_files(snapshot))
+        if event is None or self._first_attempt is None or event.attempt < self._first_attempt:
+            return []
+        snapshot = event.message.snapshot
+        return [] if snapshot is None else self._discard(snapshot_files(snapshot))
 
     # ---- endings ------------------------------------------------------------------------------------------------------
 

@@ -53,10 +53,11 @@ class AckCheckpoint(_Message, frozen=True):
 
 
 class DeclineCheckpoint(_Message, frozen=True):
-    """From a subtask: it cannot take this checkpoint."""
+    """From a subtask: it cannot take this checkpoint. `snapshot`: what it had written already, for nothing."""
 
     subtask: str
     reason: str
+    snapshot: SubtaskSnapshot | None = None
 
 
 ToTask: TypeAlias = TriggerCheckpoint | NotifyCheckpointComplete | NotifyCheckpointAborted

@@ -80,7 +80,7 @@ class SnapshotUploads:
         def write_channels(snapshot: SubtaskSnapshot) -> None:
             if taken.in_flight.given_up:
                 reason = "it was given up before the records under way were complete"
-                self._answer(DeclineCheckpoint(taken.barrier.checkpoint_id, subtask, reason))
+                self._answer(DeclineCheckpoint(taken.barrier.checkpoint_id, subtask, reason, snapshot))
             elif taken.in_flight.frames:
                 self._background.run(
                     lambda: with_channels(

@@ -320,6 +320,19 @@ def test_late_acks_are_dropped_and_their_files_discarded():
     assert d.machine.statistics().late_messages == 2
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_what_a_subtask_that_declines_has_written_is_discarded(late):
+    d = Driver(tolerable_failures=1)
+    d.start()
+    if late:
+        d.decline(1)
+    written = part(shared("for nothing"), exclusive(1, "for nothing"))
+    actions = d.tell(Declined(DeclineCheckpoint(1, "sink-0", "given up", written), 1))
+    discarded = [file for action in actions if isinstance(action, DiscardFiles) for file in action.files]
+    assert discarded == [shared("for nothing"), *([exclusive(1, "for nothing")] if late else [])]
+    assert (DiscardCheckpoints((1,)) in actions) is not late  # with the exclusive ones
+
+
 def test_a_doubled_ack_discards_nothing_that_counts():
     d = Driver(timeout_ms=1_000)
     snapshot = part(shared("a"), exclusive(1, "b"))

@@ -261,6 +261,11 @@ class World:
             self._turn()
         return False
 
+    def run_quietly(self, turns: int) -> None:
+        """So many things happen, and no checkpoint is among them."""
+        for _ in range(turns):
+            self._step_anything()
+
     def run_to_the_end(self) -> None:
         """Until all tasks have ended; no more checkpoints."""
         for _ in range(_TURNS):
@@ -269,10 +274,21 @@ class World:
             self._step_anything()
         raise AssertionError("the job makes no progress")
 
+    def completes_a_checkpoint(self, turns: int) -> bool:
+        """Whether one that begins now is complete after so many turns."""
+        self._abort()
+        self._trigger(self._after_ms)
+        for _ in range(turns):
+            if self._pending_id is None:
+                return True
+            self._step_anything()
+        return False
+
     def _turn(self) -> None:
         dice = self._random.random()
         if dice < 0.03 and self._pending_id is None:
-            self._trigger()
+            # Now and then one that keeps its order, as savepoints do.
+            self._trigger(None if self._random.random() < 0.15 else self._after_ms)
         elif dice < 0.035 and self._pending_id is not None:
             self._abort()
         else:
@@ -296,13 +312,11 @@ class World:
 
     # ---- checkpoints
 
-    def _trigger(self) -> None:
+    def _trigger(self, after_ms: int | None) -> None:
         self._last_id += 1
         self._pending_id = self._last_id
         self._taken.clear()
         self._written.clear()
-        # Now and then one that keeps its order, as savepoints do.
-        after_ms = None if self._random.random() < 0.15 else self._after_ms
         for task in self.tasks:
             if isinstance(task, Feeding):
                 task.take_snapshot(CheckpointBarrier(self._last_id, self._clock.now_ms(), after_ms))
