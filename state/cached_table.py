@@ -1,22 +1,18 @@
-"""Tables above a store of entries: dicts of what was touched lately, before a cache of what is known, before the store.
-
-Per namespace there are five layers, read in this order: the dict itself (`CachedStateMap`: entries to be written), removed keys
-(to be deleted), two generations of entries that equal what is stored, and the database. An entry moves from the dict to the young
-generation when it is written, back when it is touched, and out of memory with the old generation.
-"""
+"""Tables above a store of entries, as sets of namespaces (`cached_map.py`): dicts of what was touched lately, before a cache of what
+is known, before the store."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Final, TypeVar
-from zlib import crc32
 
 from ..core.types import TypeInformation, exact
 from .backend import StateMap, TableDescriptor
+from .cached_map import Address, CachedStateMap, Frozen
 from .cached_walk import walk
 from .entry_keys import PREFIX_BYTES, KeyLayout, split_prefix, successor
-from .entry_store import BATCH_ENTRIES, EntryBatch, EntryStore
+from .entry_store import BATCH_ENTRIES, EntryStore
 from .memory import entry_bytes
 from .table_registry import naming_state
 
@@ -29,192 +25,6 @@ V = TypeVar("V")
 _RANGE_KEYS: Final = 4
 """A namespace is dropped by deleting a range in each key group once it has more than this many keys per group: deleted ranges
 slow down every later read a little, deleted keys only their own."""
-
-
-class CachedStateMap(StateMap[K, V]):
-    """One namespace.
-
-    INVARIANT R1: every stored entry of the namespace is in one of the layers above the database, unless `_partial`.
-    INVARIANT R2: nothing of the namespace is stored, unless `_stored`.
-    Kept by: tests/state/backend_suite.py (the model machine, with a cache of three entries).
-    """
-
-    __slots__ = (
-        "_counted",
-        "_dirty",
-        "_old",
-        "_partial",
-        "_removed",
-        "_stored",
-        "_table",
-        "_young",
-        "address",
-        "namespace",
-    )
-
-    def __init__(self, table: CachedTable, namespace: Any, *, stored: bool) -> None:
-        self._table = table
-        self.namespace = namespace
-        self.address: Final = _Address(table.layout, namespace)
-        self._young: dict[K, V] = {}
-        self._old: dict[K, V] = {}
-        self._removed: dict[K, None] = {}
-        self._stored = stored
-        self._partial = stored
-        self._counted = 0
-        self._dirty = 0
-
-    def __missing__(self, key: K) -> V | None:
-        if not (self._young or self._old or self._partial):  # as with all new keys of a new window
-            return None
-        value = self._young.pop(key, None)
-        if value is None:
-            value = self._old.pop(key, None)
-            if value is None:
-                value = self._load(key) if self._partial else None
-                if value is None:
-                    return None
-        self[key] = value
-        return value
-
-    def peek(self, key: K) -> V | None:
-        value = dict.get(self, key)
-        if value is not None:
-            return value
-        value = self._young.get(key)
-        if value is None:
-            value = self._old.get(key)
-        if value is None and self._partial:
-            value = self._load(key)
-            if value is not None:
-                self._young[key] = value
-        return value
-
-    def remove(self, key: K) -> None:
-        dict.pop(self, key, None)
-        self._young.pop(key, None)
-        self._old.pop(key, None)
-        if self._stored:
-            self._removed[key] = None
-
-    def entries(self) -> Iterator[tuple[K, V]]:
-        young, old = self._young, self._old
-        yield from self.items()
-        yield from ((k, v) for k, v in young.items() if not dict.__contains__(self, k))
-        yield from ((k, v) for k, v in old.items() if not (dict.__contains__(self, k) or k in young))
-        if self._partial:
-            loads = self._table.loads_value
-            for key, raw in self._table.stored_entries(self):
-                if not self._in_memory(key) and key not in self._removed:
-                    self._table.loaded += 1
-                    yield key, loads(raw)
-
-    def is_empty(self) -> bool:
-        if self or self._young or self._old:
-            return False
-        if not self._partial:
-            return True
-        return all(key in self._removed for key, _ in self._table.stored_entries(self))
-
-    def size(self) -> int:
-        """Entries held in memory."""
-        return len(self) + len(self._young) + len(self._old) + len(self._removed)
-
-    def dirty(self) -> int:
-        """Entries to be written or deleted."""
-        return len(self) + len(self._removed)
-
-    def flush(self, batch: EntryBatch, limit: int) -> int:
-        """Put up to `limit` entries, oldest first, and all deletions into `batch`, which the caller writes before anything is
-        read; returns how many entries."""
-        table, addresses = self._table, self.address.of_all
-        for address in addresses(key for key in self._removed if not dict.__contains__(self, key)):
-            batch.delete(address)
-        items = list(islice(self.items(), limit))
-        values = [value for _, value in items]
-        put, written = batch.put, addresses(key for key, _ in items)
-        for address, raw in zip(written, table.dumps_values(values), strict=True):
-            put(address, raw)
-        self._removed.clear()
-        if len(items) == len(self):
-            self.clear()
-        else:
-            for key, _ in items:
-                del self[key]
-        self._young.update(items)
-        if items:
-            self._stored = True
-            table.note_stored(self, written)
-        return len(items)
-
-    def evict(self) -> None:
-        """Forget the old generation; the young one is now old."""
-        if self._old:
-            self._partial = True
-        self._old, self._young = self._young, {}
-
-    def known_keys(self) -> set[K] | None:
-        """A superset of the stored keys, or None when that would need reading."""
-        if self._partial:
-            return None
-        return {*self, *self._young, *self._old, *self._removed}
-
-    def _in_memory(self, key: K) -> bool:
-        return dict.__contains__(self, key) or key in self._young or key in self._old
-
-    def _load(self, key: K) -> V | None:
-        if key in self._removed:
-            return None
-        table = self._table
-        raw = table.store.get(self.address.of(key))
-        if raw is None:
-            return None
-        table.loaded += 1
-        value: V = table.loads_value(raw)
-        return value
-
-
-class _Address:
-    """Where the entries of a namespace stand."""
-
-    __slots__ = ("_fixed", "_layout", "part")
-
-    def __init__(self, layout: KeyLayout, namespace: Any) -> None:
-        self._layout = layout
-        self.part = layout.namespace_part(namespace)
-        self._fixed: bytes | None = None
-        if not layout.by_key:
-            group = crc32(layout.routing_bytes(namespace)) % layout.max_parallelism
-            self._fixed = layout.prefixes[group] + self.part
-
-    def of(self, key: Any) -> bytes:
-        """The database's key of an entry."""
-        layout = self._layout
-        encoded = layout.encode(key)
-        if self._fixed is not None:
-            return self._fixed + encoded
-        return layout.prefixes[crc32(encoded) % layout.max_parallelism] + self.part + encoded
-
-    def of_all(self, keys: Iterable[Any]) -> list[bytes]:
-        """The same for many, without a call for each."""
-        layout = self._layout
-        encode, prefixes, max_parallelism, part = (
-            layout.encode,
-            layout.prefixes,
-            layout.max_parallelism,
-            self.part,
-        )
-        if self._fixed is not None:
-            fixed = self._fixed
-            return [fixed + encode(key) for key in keys]
-        encoded = [encode(key) for key in keys]
-        return [prefixes[crc32(key) % max_parallelism] + part + key for key in encoded]
-
-    def prefixes(self, groups: Iterable[int]) -> list[bytes]:
-        """What the stored entries begin with, given the key groups that have some."""
-        if self._fixed is not None:
-            return [self._fixed]
-        return [self._layout.prefixes[group] + self.part for group in groups]
 
 
 class CachedTable:
@@ -241,6 +51,8 @@ class CachedTable:
         self.store: Final = store
         value_type: TypeInformation[Any] = descriptor.value_type
         self.loads_value: Final = value_type.serializer().loads
+        self.copies: Final = descriptor.mutable_values and not value_type.immutable
+        self._frozen: list[Frozen] = []
         self.entries = self.dirty = self.loaded = self.flushed = self.entry_bytes = 0
         self.maps: Final[dict[Any, CachedStateMap[Any, Any]]] = {}
         self._touched: dict[Any, CachedStateMap[Any, Any]] = {}  # since the last settle
@@ -288,8 +100,10 @@ class CachedTable:
             self.dirty -= found._dirty
         if not self._is_stored(namespace) or (found is not None and not found._stored):
             return
-        address = _Address(self.layout, namespace) if found is None else found.address
-        prefixes = address.prefixes(self._groups_of(namespace))
+        address = Address(self.layout, namespace) if found is None else found.address
+        # What is being written may turn up in any key group.
+        all_groups = found is not None and found.is_frozen
+        prefixes = address.prefixes(self.layout.prefixes if all_groups else self._groups_of(namespace))
         keys = None if found is None else found.known_keys()
         if keys is not None and len(keys) <= _RANGE_KEYS * len(prefixes):
             self.store.delete([(key, None) for key in address.of_all(keys)])
@@ -339,9 +153,53 @@ class CachedTable:
                 self._dirty_maps.pop(namespace, None)
         self._touched.clear()
 
-    def thawed(self) -> None:
-        """Deletions held back by the store are done."""
+    def freeze(self) -> None:
+        """All that is to be written counts as written from now on. `write_frozen` does it, in any thread, and `thawed` ends it."""
+        assert not self._frozen, "one snapshot at a time"
+        self.settle()
+        for namespace, found in self._dirty_maps.items():
+            self._frozen.append(found.freeze())
+            self._count(found, found.size(), 0)
+            if self._groups is not None:
+                self._groups.setdefault(namespace, set())
+        self._dirty_maps.clear()
+        self._any_stored = self._any_stored or bool(self._frozen)
+
+    @property
+    def has_frozen(self) -> bool:
+        """Whether there is anything for `write_frozen`."""
+        return bool(self._frozen)
+
+    def write_frozen(self) -> None:
+        """Put what is frozen into the store. Any thread: reads nothing that the loop's thread changes. Doing it again does no harm.
+
+        Raises:
+            RecordSerializationError: as `dumps_values`.
+        """
+        with naming_state(self.layout.operator, self._descriptor.name):
+            for frozen in self._frozen:
+                self._write_frozen(frozen)
+
+    def thawed(self, *, written: bool = True) -> None:
+        """Deletions held back by the store are done.
+
+        Args:
+            written: `write_frozen` was done; otherwise what was frozen is to be written again.
+        """
         self._dropped.clear()
+        frozen_maps, self._frozen = self._frozen, []
+        for frozen in frozen_maps:
+            found = frozen.of
+            found.thaw(written=written)
+            if self.maps.get(found.namespace) is not found:  # dropped since
+                continue
+            self._count(found, found.size(), found.dirty())
+            if written:
+                self.flushed += len(frozen.entries)
+                if self._groups is not None:
+                    self._groups.setdefault(found.namespace, set()).update(frozen.groups)
+            elif found.dirty():
+                self._dirty_maps[found.namespace] = found
 
     def flush(self, limit: int) -> int:
         """Write up to about `limit` entries, those of the namespace that has waited longest first; returns how many."""
@@ -378,6 +236,21 @@ class CachedTable:
                 break
         store.write(batch)
         return done
+
+    def _write_frozen(self, frozen: Frozen) -> None:
+        addresses_of = frozen.of.address.of_all
+        batch = self.store.new_batch()
+        for address in addresses_of(key for key in frozen.removed if key not in frozen.entries):
+            batch.delete(address)
+        entries = iter(frozen.entries.items())
+        while chunk := dict(islice(entries, BATCH_ENTRIES)):
+            values = self.dumps_values(list(chunk.values()))
+            for address, raw in zip(addresses_of(chunk), values, strict=True):
+                batch.put(address, raw)
+                frozen.groups.add(split_prefix(address)[0])
+            self.store.write(batch)
+            batch = self.store.new_batch()
+        self.store.write(batch)
 
     def _count(self, found: CachedStateMap[Any, Any], size: int, dirty: int) -> None:
         self.entries += size - found._counted

@@ -18,7 +18,8 @@ from .snapshot_format import BlockCodec
 from .table_registry import TableRegistry
 
 _MOST_DIRTY_ENTRIES: Final = 25_000
-"""More than this are never left to be written at a barrier: it bounds the synchronous part of a snapshot."""
+"""More than this are never left to be written by a snapshot: it bounds what is held in memory until it is written, and the
+synchronous part of a snapshot, which writes them at once for stores that are not written by other threads."""
 
 
 class CachedTables:
@@ -119,10 +120,22 @@ class CachedTables:
         if dirty > most_dirty:
             self._write_back(dirty - most_dirty * 3 // 4)
 
-    def thawed(self) -> None:
-        """The store takes writes again."""
+    def freeze(self) -> bool:
+        """Count all that is not stored yet as stored, without storing it: the synchronous part of a snapshot whose store takes writes
+        from another thread. False when there is nothing."""
         for table in self._tables.values():
-            table.thawed()
+            table.freeze()
+        return any(table.has_frozen for table in self._tables.values())
+
+    def write_frozen(self) -> None:
+        """Store what was frozen. Any thread. Raises as `CachedTable.write_frozen`."""
+        for table in list(self._tables.values()):
+            table.write_frozen()
+
+    def thawed(self, *, written: bool = True) -> None:
+        """The store takes writes again; see `CachedTable.thawed`."""
+        for table in self._tables.values():
+            table.thawed(written=written)
 
     def statistics(self, bytes_on_disk: int) -> BackendStatistics:
         """As of the end of the last batch: settling now could take maps from under the operator that is using them."""

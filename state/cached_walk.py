@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from .entry_keys import PREFIX_BYTES, namespace_slice
 
 if TYPE_CHECKING:
-    from .cached_table import CachedStateMap, CachedTable
+    from .cached_map import CachedStateMap
+    from .cached_table import CachedTable
 
 
 def walk(table: CachedTable) -> Iterator[tuple[Any, Any, Any]]:

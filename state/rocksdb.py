@@ -36,15 +36,17 @@ class RocksDBBackend:
 
     def snapshot(self, checkpoint_id: int) -> RocksSnapshot:
         assert self._pending is None, "one snapshot at a time"
-        self._tables.write_all()
+        if self._tables.freeze():
+            self._store.open()
         store = self._store if self._store.is_open else None
         self._store.frozen = store is not None
 
         def on_release(written: dict[str, FileRef] | None) -> None:
             if written is not None:
                 self._uploaded.uploaded(checkpoint_id, written)
-            self._pending = None
-            self._thaw()
+            assert self._pending is not None, "released once"
+            linked, self._pending = self._pending.linked, None
+            self._thaw(written=linked)
 
         self._pending = RocksSnapshot(
             self._context,
@@ -53,6 +55,7 @@ class RocksDBBackend:
             self._registry.infos(),
             self._uploaded.reusable(),
             self._tables.canonical(self.clock.now_ms()),
+            self._tables.write_frozen,
             on_release,
         )
         return self._pending
@@ -68,7 +71,7 @@ class RocksDBBackend:
 
     def end_of_batch(self) -> None:
         if self._store.frozen and self._pending is not None and self._pending.linked:
-            self._thaw()
+            self._thaw(written=True)
         self._tables.end_of_batch()
 
     def statistics(self) -> BackendStatistics:
@@ -83,8 +86,8 @@ class RocksDBBackend:
     def _link_and_thaw(self) -> None:
         assert self._pending is not None, "the store is frozen by a pending snapshot only"
         self._pending.link()
-        self._thaw()
+        self._thaw(written=True)
 
-    def _thaw(self) -> None:
+    def _thaw(self, *, written: bool) -> None:
         self._store.thaw()
-        self._tables.thawed()
+        self._tables.thawed(written=written)

@@ -46,6 +46,7 @@ class RocksSnapshot:
         store: frozen by the caller; None when nothing was ever written, so that there is nothing to upload.
         reusable: SST files that need no upload.
         canonical: of the opened tables, by table id.
+        write_frozen: puts into the store what its caller has frozen.
         on_release: called once in the loop's thread, with the SST files if they were all written.
     """
 
@@ -57,6 +58,7 @@ class RocksSnapshot:
         tables: tuple[TableInfo, ...],
         reusable: Mapping[str, FileRef],
         canonical: Mapping[int, CanonicalTable],
+        write_frozen: Callable[[], None],
         on_release: Callable[[dict[str, FileRef] | None], None],
     ) -> None:
         self._context = context
@@ -65,6 +67,7 @@ class RocksSnapshot:
         self._tables = tables
         self._reusable = reusable
         self._canonical = canonical
+        self._write_frozen = write_frozen
         self._on_release = on_release
         self._links = context.local_dir / f"chk-{checkpoint_id}"
         self._linking = threading.Lock()
@@ -78,16 +81,18 @@ class RocksSnapshot:
         return self._linked
 
     def link(self) -> None:
-        """Make the hard links unless they are there. Any thread.
+        """Write what was frozen and make the hard links, unless they are there. Any thread.
 
         Raises:
             CheckpointError: TASK_FAILED, when the backend was closed before.
+            RecordSerializationError: a value is not of its declared type, or has no exact encoding.
         """
         with self._linking:
             if self._abandoned:
                 raise self._closed()
             if not self._linked:
                 assert self._store is not None, "without a store there is nothing to link"
+                self._write_frozen()
                 self._store.link_files(self._links)
                 self._linked = True
 

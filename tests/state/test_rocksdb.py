@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,8 +10,10 @@ from hypothesis import strategies as st
 
 from millstream.core.types import GENERIC, Types
 from millstream.state.backend import BackendContext, TableDescriptor
+from millstream.state.backends import create_backend
 from millstream.state.entry_keys import KeyLayout, namespace_slice, successor
-from tests.state.backend_suite import VALUES, WINDOWS, StateBackendSuite
+from millstream.state.handles import KeyedStateHandle
+from tests.state.backend_suite import VALUES, WINDOWS, StateBackendSuite, context_in
 from tests.state.local_checkpoints import LocalCheckpoints
 
 
@@ -212,3 +215,75 @@ def test_the_successor_comes_after_all_that_begin_alike(prefix: bytes, rest: byt
     if prefix.strip(b"\xff"):
         assert prefix + rest < successor(prefix)
         assert successor(prefix)[:-1] <= prefix
+
+
+def contents_of(backend: Any) -> dict[Any, Any]:
+    return dict(backend.table(WINDOWS).namespace(5).entries())
+
+
+def restored_contents(
+    folder: Path, handle: KeyedStateHandle, checkpoints: LocalCheckpoints
+) -> dict[Any, Any]:
+    backend = create_backend("rocksdb", context_in(folder, restored=(handle,), reader=checkpoints))
+    found = contents_of(backend)
+    backend.close()
+    return found
+
+
+@pytest.mark.parametrize("ends", ["written", "aborted"])
+def test_what_happens_between_the_barrier_and_the_writing_is_not_in_the_snapshot(
+    tmp_path: Path, ends: str
+) -> None:
+    checkpoints = LocalCheckpoints(tmp_path / "checkpoints")
+    backend: Any = create_backend("rocksdb", context_in(tmp_path / "a"))
+    backend.table(WINDOWS).namespace(5).update({f"k{n}": [n] for n in range(50)})
+    backend.table(WINDOWS).namespace(6)["gone"] = [0]
+    first = backend.snapshot(1)
+    first.write(checkpoints.streams(1))
+    first.release()
+    backend.table(WINDOWS).namespace(5).update({f"k{n}": [n, n] for n in range(30)})
+    backend.table(WINDOWS).namespace(5).remove("k49")
+    backend.end_of_batch()
+    flushed = backend.statistics().flushed
+    second = backend.snapshot(2)
+    assert backend.statistics().flushed == flushed  # nothing is written at the barrier
+    entries = backend.table(WINDOWS).namespace(5)
+    entries["k0"].append(-1)  # frozen: changed in place
+    entries["k1"] = [-1]
+    entries.remove("k2")
+    entries["k49"] = [-1]  # was removed
+    backend.table(WINDOWS).drop(6)
+    backend.end_of_batch()
+    at_barrier = {f"k{n}": [n, n] if n < 30 else [n] for n in range(49)}
+    now = at_barrier | {"k0": [0, 0, -1], "k1": [-1], "k49": [-1]}
+    del now["k2"]
+    assert contents_of(backend) == now
+    if ends == "written":
+        handle = second.write(checkpoints.streams(2))
+        assert restored_contents(tmp_path / "b", handle, checkpoints) == at_barrier
+    second.release()
+    assert contents_of(backend) == now
+    third = backend.snapshot(3)
+    handle = third.write(checkpoints.streams(3))
+    third.release()
+    assert restored_contents(tmp_path / "c", handle, checkpoints) == now
+    assert list(backend.table(WINDOWS).namespaces()) == [5]
+    backend.close()
+
+
+def test_a_window_that_is_dropped_while_it_is_written_is_gone(tmp_path: Path) -> None:
+    checkpoints = LocalCheckpoints(tmp_path / "checkpoints")
+    backend: Any = create_backend("rocksdb", context_in(tmp_path / "a"))
+    backend.table(WINDOWS).namespace(5).update({f"k{n}": [n] for n in range(200)})
+    pending = backend.snapshot(1)
+    backend.table(WINDOWS).drop(5)
+    backend.table(WINDOWS).namespace(5)["again"] = [1]
+    handle = pending.write(checkpoints.streams(1))
+    assert len(restored_contents(tmp_path / "b", handle, checkpoints)) == 200
+    pending.release()
+    assert contents_of(backend) == {"again": [1]}
+    pending = backend.snapshot(2)
+    handle = pending.write(checkpoints.streams(2))
+    pending.release()
+    assert restored_contents(tmp_path / "c", handle, checkpoints) == {"again": [1]}
+    backend.close()
