@@ -62,6 +62,7 @@ from .scheduling import (
     PrepareAttempt,
     ReportFailure,
     SchedulerConfig,
+    SourcesDrained,
     StartCheckpointing,
     Started,
     StartWorkers,
@@ -370,6 +371,7 @@ class JobMaster:
 
     def drain_sources(self, subtasks: Sequence[str]) -> None:
         """See `checkpoints.Peers`."""
+        self._post(SourcesDrained())
         for subtask in subtasks:
             self._cluster.send(self._worker_of[subtask], wire.DrainSource(self.attempt_of(subtask), subtask))
 

@@ -16,7 +16,8 @@ Rules of this file:
   all. It uses up one restart, whatever it strikes. While a region is being stopped, further failures of it are echoes and use up
   none; but one that is not recoverable fails the job, since a restart would lose data.
 - A cancellation turns restarts into a cancellation. A job that is already failing for good still fails: its error is told.
-- A failure while the regions finish restarts all of them from the final checkpoint: their sources are at their end at once.
+- A failure while the regions finish restarts all of them from the final checkpoint: their sources are at their end at once. So
+  does one after `SourcesDrained`: regions that run well would take the end of their input, made for the savepoint, for a true one.
 - After `StoppedWithSavepoint` there is no restart: a failure while the regions finish then ends the job, whose savepoint is whole.
 - Whoever does not stop in time is killed; a worker that was killed for this uses up no restart.
 
@@ -58,6 +59,7 @@ from .scheduling import (
     PrepareAttempt,
     ReportFailure,
     SchedulerConfig,
+    SourcesDrained,
     StartCheckpointing,
     Started,
     StartWorkers,
@@ -107,6 +109,7 @@ class Scheduler:
         self._failure: Failure | None = None
         self._settled = True
         self._final_requested = False
+        self._drained = False
         self._last_attempts = False  # no attempt may follow
         # Every worker is in none or one of the first two; those with tasks (`RegionRun.busy`) are registered.
         self._starting: set[int] = set()
@@ -177,6 +180,9 @@ class Scheduler:
             case FinalCheckpointCompleted(attempt=attempt):
                 is_late = attempt != self._attempt or not self._final_requested
                 return [] if is_late else self._finish(commit_now=False)
+            case SourcesDrained():
+                self._drained = True
+                return []
             case StoppedWithSavepoint(attempt=attempt):
                 if attempt != self._attempt or set(self.stages) != {Stage.EXECUTING}:
                     return []
@@ -245,7 +251,8 @@ class Scheduler:
         if not expected:
             return [*self._fail([*had_tasks, *awaited], failure, now_ms), *self._go_on(now_ms)]
         # Killed for the sake of a region that did not stop: what else it ran restarts at once, and uses up nothing.
-        actions = self._restart(had_tasks, now_ms, now_ms) + self._go_on(now_ms)
+        struck = self._with_companions(had_tasks) if had_tasks else []
+        actions = self._restart(struck, now_ms, now_ms) + self._go_on(now_ms)
         return actions + (self._acquire_workers(awaited, now_ms) if awaited else [])
 
     def _on_prepared(self, run: RegionRun) -> list[Action]:
@@ -266,6 +273,7 @@ class Scheduler:
         run.stage = Stage.EXECUTING
         if set(self.stages) != {Stage.EXECUTING}:
             return []
+        self._drained = False
         return [StartCheckpointing(self._attempt), *self._end_if_over()]
 
     def _on_failed(self, run: RegionRun, failure: Failure, now_ms: int) -> list[Action]:
@@ -354,8 +362,7 @@ class Scheduler:
         runs = [run for run in struck if run.may_fail]
         if not runs or self._goal is not _Goal.RUN:
             return []
-        if any(run.stage is Stage.FINISHING for run in runs):
-            runs = [run for run in self._regions if run.has_attempt]
+        runs = self._with_companions(runs)
         restarts = failure.recoverable and not self._last_attempts
         delay_ms = self._strategy.on_failure(now_ms) if restarts else None
         if delay_ms is None:
@@ -363,6 +370,11 @@ class Scheduler:
         self._restarts += 1
         report = ReportFailure(tuple(run.index for run in runs), failure, delay_ms)
         return [report, *self._restart(runs, now_ms + delay_ms, now_ms)]
+
+    def _with_companions(self, runs: list[RegionRun]) -> list[RegionRun]:
+        """These regions, and those that cannot go on without them."""
+        together = self._drained or any(run.stage is Stage.FINISHING for run in runs)
+        return [run for run in self._regions if run.has_attempt or run in runs] if together else runs
 
     def _fail_for_good(self, runs: Iterable[RegionRun], failure: Failure, now_ms: int) -> list[Action]:
         self._failure = failure

@@ -165,6 +165,11 @@ class FinalCheckpointCompleted:
 
 
 @dataclass(frozen=True, slots=True)
+class SourcesDrained:
+    """The input of all tasks is ending for a savepoint: in this attempt it does not begin again."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoppedWithSavepoint:
     """All tasks stand still behind a savepoint that is durable: they end their commits, and the job is over. No attempt may follow:
     the job's checkpoints are behind what is committed now."""
@@ -194,6 +199,7 @@ Event: TypeAlias = (
     | TasksStopped
     | CheckpointSettled
     | FinalCheckpointCompleted
+    | SourcesDrained
     | StoppedWithSavepoint
     | CancelRequested
     | Tick

@@ -42,10 +42,12 @@ from millstream.runtime.job_manager.scheduling import (
     Region,
     ReportFailure,
     SchedulerConfig,
+    SourcesDrained,
     StartCheckpointing,
     Started,
     StartWorkers,
     StopCheckpointing,
+    StoppedWithSavepoint,
     TasksRunning,
     TasksStopped,
     Tick,
@@ -57,7 +59,7 @@ from millstream.runtime.job_manager.scheduling import (
 BOOM = Failure(MillstreamError("boom"))
 HOPELESS = Failure(MillstreamError("data would be lost"), recoverable=False)
 LOST = Failure(MillstreamError("worker lost"))
-FAULTY_STEPS = 400
+FAULTY_STEPS = 600
 STEPS_TO_THE_END = 20_000
 
 
@@ -86,7 +88,9 @@ class World:
         self.checkpointing = random.random() < 0.7
         config = SchedulerConfig(self.regions, self.checkpointing, first_attempt=random.choice([1, 7]))
         self.scheduler = scheduler_type(config, self._strategy())
-        self.in_order = random.random() < 0.7
+        self.in_order = random.random() < 0.5
+        self.calm = random.choice([4, 10, 25])  # how rare faults are
+        self.reading = random.choice([0.3, 0.95])  # how seldom an input ends
         self.now = 0
         self.alive: dict[int, _Worker] = {}
         self.others: list[Event] = []  # what storage and the checkpoints have to say, in any order
@@ -103,6 +107,8 @@ class World:
         self.ended: dict[int, set[str]] = {}
         self.struck: set[int] = set()
         self.before = self.scheduler.stages
+        self.drained = False  # sources were told to end for a savepoint
+        self.stopped = False  # that savepoint is durable: no attempt may follow
         self.finishing: set[int] = set()
         self.counts = {"deployments": 0, "failures": 0, "deaths": 0, "late": 0, "regional": 0}
 
@@ -111,15 +117,8 @@ class World:
         return Region(frozenset(workers), frozenset(f"{index}/{worker}" for worker in workers))
 
     def _strategy(self) -> RestartStrategy:
-        return self.random.choice(
-            [
-                FixedDelay(10**6, 50),
-                FixedDelay(10**6, 0),
-                FixedDelay(4, 50),
-                FailureRate(5, 20_000, 10),
-                NoRestart(),
-            ]
-        )
+        patient = [FixedDelay(10**6, 50), FixedDelay(10**6, 0)] * 3
+        return self.random.choice([*patient, FixedDelay(4, 50), FailureRate(5, 20_000, 10), NoRestart()])
 
     # ---- running
 
@@ -145,13 +144,26 @@ class World:
     def _choices(self) -> list:
         good = [self.obey, self.answer, self.deliver_other, self.register, self.end_input, self.settle]
         good.append(self.hear_last_words)
-        bad = [self.die, self.hang, self.wake, self.fail_task, self.fail_checkpoints, self.cancel]
-        return good * 6 + bad + [self.pass_time] if self.faults else [*good, self.pass_time]
+        bad = [
+            self.die,
+            self.hang,
+            self.wake,
+            self.fail_task,
+            self.fail_checkpoints,
+            self.stop_with_savepoint,
+            self.cancel,
+        ]
+        return good * self.calm + bad + [self.pass_time] if self.faults else [*good, self.pass_time]
 
     def tell(self, event: Event) -> None:
         self._note(event)
-        for action in self.scheduler.handle(event, self.now):
+        actions = self.scheduler.handle(event, self.now)
+        for action in actions:
             self._perform(action)
+        cancelled = {action.region for action in actions if isinstance(action, CancelAll)}
+        if self.drained and cancelled:
+            left = {i for i, stage in enumerate(self.before) if stage is Stage.EXECUTING} - cancelled
+            self._require(not left, f"regions {left} go on though their sources were drained")
 
     def _note(self, event: Event) -> None:
         """Which regions a failure strikes, seen from outside."""
@@ -197,6 +209,7 @@ class World:
                 self._require(set(self.scheduler.stages) == {Stage.EXECUTING}, "checkpoints of half a job")
                 self.checkpointed = True
                 self.struck.clear()
+                self.drained = False
             case StopCheckpointing():
                 self.checkpointed, self.settling = False, True
             case TriggerFinalCheckpoint(attempt=attempt):
@@ -228,6 +241,7 @@ class World:
         self._require(attempt not in self.deployed, f"attempt {attempt} is deployed twice")
         self._require(self.region_of.get(attempt) == region, f"attempt {attempt} is of another region")
         self._require(not self.doomed, "a restart that loses data")
+        self._require(not self.stopped, "a restart behind a savepoint that stopped the job")
         known = set(self.alive) | set(self.last_words)
         self._require(self.regions[region].workers <= known, "deploys to workers known to be gone")
         self.deployed.add(attempt)
@@ -236,7 +250,7 @@ class World:
 
     def _on_cancel_all(self, action: CancelAll) -> None:
         ending = self.scheduler.status.value not in {"RUNNING", "RESTARTING"} or self._over(action.attempt)
-        allowed = ending or action.region in self.struck or bool(self.finishing)
+        allowed = ending or action.region in self.struck or bool(self.finishing) or self.drained
         self._require(allowed, f"S3: region {action.region} is stopped though nothing struck it")
         if len(self.struck) < len(self.regions) and not ending:
             self.counts["regional"] += 1
@@ -250,7 +264,8 @@ class World:
         for index, other in enumerate(self.regions):
             current = self.scheduler.attempt_of(index)
             assert current is not None
-            self._require(self.ended.get(current) == other.subtasks, "finishes before all input has ended")
+            over = self.stopped or self.ended.get(current) == other.subtasks
+            self._require(over, "finishes before all input has ended")
         self.finishing.add(attempt)
 
     def _on_report(self, action: ReportFailure, delay_ms: int | None) -> None:
@@ -298,7 +313,7 @@ class World:
             if worker.answers and worker.registered and not worker.hangs:
                 position = 0 if self.in_order else self.random.randrange(len(worker.answers))
                 event = worker.answers[position]
-                if self.in_order or isinstance(event, TasksRunning) or self.random.random() < 0.7:
+                if self.in_order or isinstance(event, TasksRunning) or self.random.random() < 0.6:
                     del worker.answers[position]  # else it comes once more
                 self.tell(event)
                 return
@@ -325,7 +340,7 @@ class World:
 
     def end_input(self) -> None:
         """A subtask has nothing more to read: seldom, as long as there are faults."""
-        if self.faults and self.random.random() < 0.9:
+        if self.faults and self.random.random() < self.reading:
             return
         for number, worker in self._shuffled():
             for region, attempt in worker.tasks.items():
@@ -389,6 +404,16 @@ class World:
     def fail_checkpoints(self) -> None:
         if self.checkpointed and self.checkpointing and self.random.random() < 0.2:
             self.tell(JobFailure(BOOM))
+
+    def stop_with_savepoint(self) -> None:
+        """Seldom: sources are drained, or the savepoint that stops the job is durable."""
+        if self.checkpointing and self.checkpointed and self.random.random() < 0.1:
+            if self.random.random() < 0.7:
+                self.drained = True
+                self.tell(SourcesDrained())
+            elif set(self.scheduler.stages) == {Stage.EXECUTING}:
+                self.stopped = True
+                self.tell(StoppedWithSavepoint(self.scheduler.attempt))
 
     def cancel(self) -> None:
         if self.random.random() < 0.01:

@@ -21,6 +21,7 @@ from millstream.runtime.high_availability.leadership import (
 )
 from tests.simulation.leadership_world import Violation, World
 from tests.simulation.mutants.leadership_mutants import LEADERSHIPS
+from tests.simulation.seeds import run_seeds
 
 SEEDS_FOR_MUTANTS = 1_000
 TERMS = LeaseTerms(lease_ms=1_000, margin_ms=100, renew_ms=250, look_ms=100)
@@ -29,12 +30,7 @@ TERMS = LeaseTerms(lease_ms=1_000, margin_ms=100, renew_ms=250, look_ms=100)
 @pytest.mark.parametrize("block", range(4))
 def test_no_two_contenders_ever_act(block):
     # Every run also checks that epochs rise, and that somebody leads once faults have stopped.
-    for seed in range(block * 100, block * 100 + 100):
-        try:
-            World(seed).run()
-        except (Violation, ProtocolViolation) as error:
-            error.add_note(f"seed {seed}")
-            raise
+    run_seeds("leadership", range(block * 100, block * 100 + 100))
 
 
 def test_the_simulation_meets_the_faults_it_is_about():

@@ -23,6 +23,8 @@ from millstream import (
 )
 from millstream.connectors.datagen import DataGeneratorSource, RateLimiterStrategy
 from millstream.connectors.files import Encoder, FileSink
+from millstream.core.savepoints import SavepointFormatType
+from millstream.runtime.job_manager.savepoints import Stop
 from millstream.testing import ManualSource, MiniCluster
 from tests.integration.engine.harness import Workshop, wait_until
 from tests.integration.engine.test_recovery import FailsOnce, completed
@@ -116,6 +118,37 @@ def test_with_the_strategy_full_all_tasks_restart(tmp_path: Path):
         job.fail_task("count a")
         job.advance_time(1_000)
         assert (tmp_path / "b").read_text() == "0 0\n0 1\n"
+
+
+@pytest.mark.parametrize("stop", [Stop.DRAIN, Stop.SUSPEND])
+@pytest.mark.parametrize("turns", [1, 2, 3, 4])
+def test_a_failure_while_the_job_stops_with_a_savepoint_lets_all_pipelines_go_on(
+    tmp_path: Path, stop: Stop, turns: int
+):
+    env, sources = environment(2), (ManualSource(), ManualSource())
+    with MiniCluster() as cluster:
+        outputs = [
+            cluster.collect(pipeline(env, source, name, tmp_path / name))
+            for source, name in zip(sources, "ab", strict=True)
+        ]
+        job = cluster.start(env)
+        for source in sources:
+            source.batch(["x", "y"])
+        job.trigger_checkpoint()
+        savepoint = job._master.savepoint(str(tmp_path / "savepoints"), SavepointFormatType.CANONICAL, stop)
+        for _ in range(turns):
+            job.step()
+        assert job.running
+        job.fail_task("count a")
+        for source in sources:
+            source.element(
+                "x"
+            )  # of a pipeline whose input had been ended for the savepoint nothing would come
+        job.advance_time(1_000)
+        assert savepoint.exception(0) is not None
+        job.trigger_checkpoint()
+        for output in outputs:
+            assert sorted(output.records) == [("x", 0), ("x", 1), ("y", 0)]
 
 
 STEPS = st.lists(

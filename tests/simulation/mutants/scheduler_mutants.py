@@ -161,7 +161,25 @@ class LosesAWorkerThatDiesBeforeItRegisters(Scheduler):
         return [action for action in actions if not isinstance(action, KillWorker)]
 
 
+class LeavesDrainedRegionsAlone(Scheduler):
+    """Lets regions go on whose input was ended for a savepoint that failed."""
+
+    def _with_companions(self, runs: list[RegionRun]) -> list[RegionRun]:
+        self._drained = False
+        return super()._with_companions(runs)
+
+
+class RestartsBehindASavepoint(Scheduler):
+    """Goes back to a checkpoint though a newer savepoint has committed."""
+
+    def _fail(self, struck: Iterable[RegionRun], failure: Failure, now_ms: int) -> list[Action]:
+        self._last_attempts = False
+        return super()._fail(struck, failure, now_ms)
+
+
 SCHEDULERS = [
+    LeavesDrainedRegionsAlone,
+    RestartsBehindASavepoint,
     OverlapsAttemptsOfARegion,
     RestoresWhileMetadataIsWritten,
     RestartsEveryRegion,
