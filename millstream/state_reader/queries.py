@@ -6,10 +6,13 @@ newer one is read.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
+from ..checkpoint.catalog import load
 from ..checkpoint.files import Entry, Files
 from ..checkpoint.metadata import METADATA_FILE
 from ..checkpoint.retry import RetryPolicy
@@ -17,8 +20,8 @@ from ..checkpoint.storage import checkpoint_folder, checkpoint_id_of, open_files
 from ..checkpoint.streams import perform
 from ..core.errors import CheckpointError, CheckpointFailureReason
 from .entries import StateEntry
-from .snapshot import StateSnapshot
-from .snapshot import open as open_snapshot
+from .kept_files import KeptFiles
+from .snapshot import StateSnapshot, type_reader
 
 T = TypeVar("T")
 
@@ -31,7 +34,8 @@ class QueryableStateClient:
     """Answers for one job from its last completed checkpoint; a context manager.
 
     Each call looks for a newer checkpoint first: one listing of the job's folder. Of a checkpoint only the files of the subtasks
-    that own the keys asked for are fetched, checksums verified, and kept until a newer one is there. Not thread-safe.
+    that own the keys asked for are fetched, checksums verified, and kept until a newer one is there; those that the newer one
+    refers to as well, longer. Not thread-safe.
 
     Args:
         directory: the checkpoint directory (`execution.checkpointing.dir`): a path or an fsspec URL.
@@ -45,8 +49,9 @@ class QueryableStateClient:
     ) -> None:
         self._directory = directory
         self._job = job
-        self._classes = tuple(classes)
-        self._allow_pickle = allow_pickle
+        self._types = type_reader(classes, allow_pickle=allow_pickle)
+        self._folder = tempfile.TemporaryDirectory(prefix="millstream-queries-")
+        self._kept = KeptFiles(Path(self._folder.name))
         self._snapshot: StateSnapshot | None = None
 
     def get(self, operator: str, state: str, key: object) -> list[StateEntry]:
@@ -86,9 +91,8 @@ class QueryableStateClient:
 
     def close(self) -> None:
         """Delete the local copies. Idempotent."""
-        if self._snapshot is not None:
-            self._snapshot.close()
-            self._snapshot = None
+        self._close_snapshot()
+        self._folder.cleanup()
 
     def __enter__(self) -> Self:
         return self
@@ -100,9 +104,17 @@ class QueryableStateClient:
 
     def _opened(self, path: str) -> StateSnapshot:
         if self._snapshot is None or self._snapshot.path != path:
-            self.close()
-            self._snapshot = open_snapshot(path, classes=self._classes, allow_pickle=self._allow_pickle)
+            self._close_snapshot()
+            checkpoint = load(path)
+            self._kept.retain_only(checkpoint.metadata.files())
+            reader = self._kept.reader(checkpoint.storage().reader())
+            self._snapshot = StateSnapshot(checkpoint, self._types, reader)
         return self._snapshot
+
+    def _close_snapshot(self) -> None:
+        if self._snapshot is not None:
+            self._snapshot.close()
+            self._snapshot = None
 
     def _newest(self) -> str:
         path = newest_checkpoint(self._directory, self._job)

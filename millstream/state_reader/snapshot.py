@@ -14,6 +14,7 @@ from ..checkpoint.metadata import OperatorDescription
 from ..core.errors import StateError
 from ..core.time import Instant
 from ..core.types import class_name
+from ..state.backend import CheckpointReader
 from ..state.type_names import TypeReader
 from .in_flight import InFlightState, in_flight_states
 from .keyed import KeyedState, LaidOutHandles
@@ -44,8 +45,12 @@ def open(  # noqa: A001 - `state_reader.open(path)`, as `wave.open` and `tarfile
     Raises:
         CheckpointError: NOT_FOUND, CORRUPT or INCOMPATIBLE.
     """
-    known = {class_name(cls): cls for cls in (*_OWN_CLASSES, *classes)}
-    return StateSnapshot(load(path), TypeReader(known, allow_pickle))
+    return StateSnapshot(load(path), type_reader(classes, allow_pickle=allow_pickle))
+
+
+def type_reader(classes: Iterable[type], *, allow_pickle: bool) -> TypeReader:
+    """What reads types, with these classes and those of ours that values may be instances of."""
+    return TypeReader({class_name(cls): cls for cls in (*_OWN_CLASSES, *classes)}, allow_pickle)
 
 
 class StateSnapshot:
@@ -62,7 +67,9 @@ class StateSnapshot:
         size_bytes: all state it refers to.
     """
 
-    def __init__(self, checkpoint: StoredCheckpoint, types: TypeReader) -> None:
+    def __init__(
+        self, checkpoint: StoredCheckpoint, types: TypeReader, reader: CheckpointReader | None = None
+    ) -> None:
         metadata = checkpoint.metadata
         self.path: Final = checkpoint.path
         self.job_id: Final = metadata.job_id
@@ -71,7 +78,8 @@ class StateSnapshot:
         self.timestamp_ms: Final = metadata.timestamp_ms
         self.size_bytes: Final = metadata.size_bytes()
         self._folder = tempfile.TemporaryDirectory(prefix="millstream-state-reader-")
-        self._operators = _operators(checkpoint, types, Path(self._folder.name))
+        reader = checkpoint.storage().reader() if reader is None else reader
+        self._operators = _operators(checkpoint, types, reader, Path(self._folder.name))
 
     def operators(self) -> tuple[OperatorStates, ...]:
         """All operators, those without state too, in the order of the program."""
@@ -174,8 +182,10 @@ class OperatorStates:
         self._handles.close()
 
 
-def _operators(checkpoint: StoredCheckpoint, types: TypeReader, folder: Path) -> tuple[OperatorStates, ...]:
-    metadata, reader = checkpoint.metadata, checkpoint.storage().reader()
+def _operators(
+    checkpoint: StoredCheckpoint, types: TypeReader, reader: CheckpointReader, folder: Path
+) -> tuple[OperatorStates, ...]:
+    metadata = checkpoint.metadata
     names = {operator.operator_id: operator.uid or operator.name for operator in metadata.operators}
     found = []
     for index, description in enumerate(metadata.operators):

@@ -19,7 +19,7 @@ from millstream.core.types import GENERIC, TaggedUnionTypeInfo, TypeInformation,
 from millstream.core.types.offline import OfflineClasses
 from millstream.state.backend import BackendContext, TableDescriptor
 from millstream.state.backends import BackendType, create_backend
-from millstream.state.handles import KeyedStateHandle, TableInfo
+from millstream.state.handles import ExternalVersion, KeyedStateHandle, TableInfo
 from millstream.state.offline import OfflineTable, lay_out
 from millstream.state.type_names import TypeReader
 from tests.state.local_checkpoints import LocalCheckpoints
@@ -135,6 +135,14 @@ def written(
 def test_a_name_of_no_known_form_is_refused(name: str) -> None:
     with pytest.raises(StateError, match="no known form"):
         TYPES.read(name)
+
+
+def test_state_in_a_database_is_refused_and_not_taken_for_empty(tmp_path: Path) -> None:
+    version = ExternalVersion("job", "op", 1, 1)
+    handle = KeyedStateHandle("postgresql-1", (0, 3), (), {}, version)
+    with pytest.raises(CheckpointError, match="is in a database") as refused:
+        lay_out(handle, LocalCheckpoints(tmp_path / "checkpoints"), tmp_path / "read")
+    assert refused.value.reason is CheckpointFailureReason.INCOMPATIBLE
 
 
 def test_a_format_that_is_not_known_is_refused(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from millstream.connectors.datagen import DataGeneratorSource, RateLimiterStrate
 from millstream.core.errors import CheckpointError, CheckpointFailureReason
 from millstream.core.types import KeyEncoder
 from millstream.state.descriptors import ValueStateDescriptor
+from millstream.state.handles import FileRef
 from millstream.state.key_groups import key_group_of, subtask_of_key_group
 from millstream.state_reader import QueryableStateClient, StateSnapshot
 from tests.state_reader.conftest import Totaling
@@ -26,6 +27,20 @@ from tests.state_reader.conftest import Totaling
 
 def value_of(client: QueryableStateClient, key: str) -> Any:
     return [entry.value for entry in client.get("totals", "total", key)]
+
+
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Files that were read from the storage."""
+    paths: list[str] = []
+    download = StorageReader.download
+
+    def counting(reader: StorageReader, ref: FileRef, local: Path) -> None:
+        paths.append(ref.path)
+        download(reader, ref, local)
+
+    monkeypatch.setattr(StorageReader, "download", counting)
+    return paths
 
 
 def subtask_of(key: str) -> int:
@@ -48,15 +63,8 @@ def test_each_answer_is_as_of_the_newest_checkpoint(totals: Totaling, tmp_path: 
 
 
 def test_only_the_files_of_the_subtask_that_owns_the_key_are_fetched_and_once(
-    totals: Totaling, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    totals: Totaling, tmp_path: Path, fetched: list[str]
 ) -> None:
-    fetched: list[str] = []
-    download = StorageReader.download
-    monkeypatch.setattr(
-        StorageReader,
-        "download",
-        lambda self, ref, local: (fetched.append(ref.path), download(self, ref, local))[1],
-    )
     with totals() as job, QueryableStateClient(str(tmp_path / "checkpoints"), "totals") as client:
         one, other = "a", next(key for key in "pqrstuv" if subtask_of(key) != subtask_of("a"))
         same = next(key for key in "bcdefgh" if subtask_of(key) == subtask_of("a"))
@@ -68,6 +76,18 @@ def test_only_the_files_of_the_subtask_that_owns_the_key_are_fetched_and_once(
         assert fetched == of_one
         assert value_of(client, other) == [1]
         assert len(fetched) == 2 * len(of_one)
+
+
+def test_what_two_checkpoints_share_is_fetched_once(
+    totals: Totaling, tmp_path: Path, fetched: list[str]
+) -> None:
+    with totals("rocksdb") as job, QueryableStateClient(str(tmp_path / "checkpoints"), "totals") as client:
+        for amount in range(1, 6):
+            job.take(("a", "x", 1))
+            assert value_of(client, "a") == [amount]
+        assert fetched
+        assert len(fetched) == len(set(fetched))
+        assert all(path.startswith("shared/") for path in fetched)
 
 
 def test_a_checkpoint_that_is_deleted_while_it_is_read_gives_way_to_the_newer_one(
