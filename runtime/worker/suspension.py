@@ -29,8 +29,9 @@ class Suspension:
         self._checkpoint_id = checkpoint_id
 
     def abort(self, checkpoint_id: int) -> None:
-        """The savepoint failed: go on, first with what has waited. Nothing if another one is the reason to stand still."""
-        if checkpoint_id != self._checkpoint_id:
+        """A checkpoint or savepoint was given up. If it is this one or a later one, which there would not be had this one stopped the
+        job (a notification may be lost), go on: first with what has waited."""
+        if self._checkpoint_id is None or checkpoint_id < self._checkpoint_id:
             return
         self._checkpoint_id = None
         while self._waiting:

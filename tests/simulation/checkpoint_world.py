@@ -1,5 +1,7 @@
 """A whole job's checkpoints in one thread: the real coordinator and the real two-phase commit between model tasks.
 
+Savepoints are taken now and then, and some jobs end with one and go on from it as another job, with checkpoint ids that repeat.
+
 Sources emit numbers to one sink each. The network loses, doubles and reorders what the JobManager and the tasks say to
 each other; metadata writes take their time and may fail; commits may happen without their result being heard; tasks and
 the JobManager die, and dead attempts live on as zombies for a while. A seeded random generator chooses every step, so a
@@ -26,6 +28,8 @@ from millstream.checkpoint.coordination import (
     Declined,
     DiscardCheckpoints,
     DiscardFiles,
+    DiscardSavepoint,
+    DrainSources,
     EnumeratorsSnapshotted,
     Event,
     FailJob,
@@ -51,9 +55,9 @@ from millstream.checkpoint.messages import (
 )
 from millstream.checkpoint.snapshot_files import snapshot_files
 from millstream.checkpoint.two_phase_commit import COMMITTABLES_STATE, PendingCommittable, TwoPhaseCommit
+from millstream.core.savepoints import SavepointTarget
 from millstream.state.handles import FileRef, KeyedStateHandle, OperatorSnapshot, SubtaskSnapshot
 
-JOB = "job"
 PAIRS = 2
 RECORDS = 30
 CONFIG = CoordinatorConfig(interval_ms=20, timeout_ms=60, tolerable_failures=3)
@@ -72,7 +76,10 @@ def check(condition: bool, what: str) -> None:
 class Outside:
     """What survives every crash: checkpoint storage, and the system the sinks write to."""
 
+    job: str = "job-1"
     files: set[str] = field(default_factory=set)
+    savepoints: dict[str, CheckpointData] = field(default_factory=dict)
+    stopped_at: str | None = None
     metadata: dict[int, CheckpointData] = field(default_factory=dict)
     attempts: int = 0
     serial: int = 0
@@ -97,6 +104,38 @@ class Outside:
                 self.named_by_durable.add(payload)
         self.metadata[data.checkpoint_id] = data
         self.completed += 1
+
+    def make_savepoint_durable(self, folder: str, data: CheckpointData, *, stops: bool) -> None:
+        """Nothing is missing in it: what it does not name as pending has been committed, up to the positions in it."""
+        files = {f.path for part in data.subtasks.values() for f in snapshot_files(part)}
+        check(files <= self.files, f"savepoint {folder} names deleted files {files - self.files}")
+        check(all(path.startswith(folder) for path in files), f"savepoint {folder} refers to checkpoints")
+        pending = [p for part in data.subtasks.values() for _, p in tpc.decode_pending(committables_of(part))]
+        found = {value for payload in pending for value in msgspec.msgpack.decode(payload)[2]}
+        found |= {value for live in self.committed.values() for value in live}
+        for index in range(PAIRS):
+            position = position_of(data.subtasks[f"source-{index}"])
+            lost = set(range(index * 1_000, index * 1_000 + position)) - found
+            check(not lost, f"savepoint {folder} loses {sorted(lost)}")
+        self.savepoints[folder] = data
+        if stops:  # a plain one gives nobody the right to commit
+            self.named_by_durable |= set(pending)
+            self.stopped_at = folder
+
+    def delete_savepoint(self, folder: str) -> None:
+        self.savepoints.pop(folder, None)
+        self.files = {path for path in self.files if not path.startswith(f"{folder}/")}
+        if self.stopped_at == folder:
+            self.stopped_at = None
+
+    def begin_next_job(self) -> CheckpointData:
+        """Another job starts from the savepoint that the last one ended with; of that nothing else is left."""
+        assert self.stopped_at is not None
+        data = self.savepoints[self.stopped_at]
+        self.job, self.stopped_at = f"job-{self.attempts}", None
+        self.metadata.clear()
+        self.files = {f.path for part in data.subtasks.values() for f in snapshot_files(part)}
+        return data
 
     def next_free_id(self) -> int:
         folders = [int(p.split("/")[0].removeprefix("chk-")) for p in self.files if p.startswith("chk-")]
@@ -141,6 +180,10 @@ class Outside:
         check(len(values) == len(set(values)), f"output is doubled: {sorted(values)}")
 
 
+def position_of(part: SubtaskSnapshot) -> int:
+    return int(part.operators["source"].lists["position"][0])
+
+
 def committables_of(part: SubtaskSnapshot) -> list[bytes]:
     return [i for op in part.operators.values() for i in op.lists.get(COMMITTABLES_STATE, [])]
 
@@ -152,21 +195,22 @@ class SourceTask:
         self.world, self.index, self.attempt = world, index, attempt
         self.name = f"source-{index}"
         self.position = 0
-        self.channel: list[int | tuple[int, int]] = []
+        self.channel: list[int | tuple[int, SavepointTarget | None]] = []
+        self.suspended_by: int | None = None
         self.tables: dict[str, FileRef | None] = {}
         self.confirmed: dict[str, FileRef] = {}
         self.uploaded: dict[int, dict[str, FileRef]] = {}
         self.last_triggered = self.last_notified = 0
         if restored is not None:
             operator = restored.operators["source"]
-            self.position = int(operator.lists["position"][0])
+            self.position = position_of(restored)
             self.confirmed = dict(operator.keyed[0].files)
             self.tables = dict.fromkeys(self.confirmed)
             missing = [f.path for f in self.confirmed.values() if f.path not in world.outside.files]
             check(not missing, f"a restore misses files {missing}")
 
     def can_emit(self) -> bool:
-        return self.position < RECORDS and len(self.channel) < 10
+        return self.position < RECORDS and len(self.channel) < 10 and self.suspended_by is None
 
     def emit(self) -> None:
         self.channel.append(self.index * 1_000 + self.position)
@@ -174,20 +218,23 @@ class SourceTask:
 
     def receive(self, message: ToTask) -> None:
         match message:
-            case TriggerCheckpoint(checkpoint_id=number):
+            case TriggerCheckpoint(checkpoint_id=number, savepoint=savepoint):
                 if number > self.last_triggered:
                     self.last_triggered = number
-                    self._snapshot(number)
+                    if savepoint is not None and savepoint.stops:
+                        self.suspended_by = number
+                    self._snapshot(number, savepoint)
             case NotifyCheckpointComplete(checkpoint_id=number):
                 if number > self.last_notified:
                     self.last_notified = number
                     self.confirmed = self.uploaded.get(number, self.confirmed)
-            case NotifyCheckpointAborted():
-                pass
+            case NotifyCheckpointAborted(checkpoint_id=number):
+                if self.suspended_by is not None and number >= self.suspended_by:
+                    self.suspended_by = None
 
-    def _snapshot(self, number: int) -> None:
+    def _snapshot(self, number: int, savepoint: SavepointTarget | None) -> None:
         world = self.world
-        self.channel.append((number, 0))  # the barrier
+        self.channel.append((number, savepoint))  # the barrier
         if world.lossy and world.random.random() < 0.03:
             world.to_job_manager(DeclineCheckpoint(number, self.name, "no room"), self.attempt)
             return
@@ -195,11 +242,14 @@ class SourceTask:
             self.tables.clear()
         world.outside.serial += 1
         self.tables[f"sst-{self.attempt}-{world.outside.serial}"] = None
-        files = {
-            name: self.confirmed.get(name) or world.outside.upload("shared", shared=True)
-            for name in self.tables
-        }
-        self.uploaded[number] = files
+        if savepoint is not None:
+            files = {name: world.outside.upload(savepoint.folder, shared=False) for name in self.tables}
+        else:
+            files = {
+                name: self.confirmed.get(name) or world.outside.upload("shared", shared=True)
+                for name in self.tables
+            }
+            self.uploaded[number] = files
         handle = KeyedStateHandle("model", (0, 0), (), files)
         snapshot = OperatorSnapshot((handle,), {"position": [str(self.position).encode()]})
         world.to_job_manager(
@@ -216,17 +266,19 @@ class SinkTask:
         self.buffer: list[int] = []
         self.commit: tuple[PendingCommittable[tuple[int, ...]], ...] = ()
         self.dead = False
-        self.machine: TwoPhaseCommit[tuple[int, ...]] = world.sink_type(job_id=JOB, attempt=attempt)
+        self.machine: TwoPhaseCommit[tuple[int, ...]] = world.sink_type(
+            job_id=world.outside.job, attempt=attempt
+        )
         items = tpc.decode_pending(committables_of(restored)) if restored else []
         pending = [PendingCommittable(o, p, msgspec.msgpack.decode(p)[2]) for o, p in items]
         pending = [PendingCommittable(p.origin, p.encoded, tuple(p.live)) for p in pending]
         self._perform(self.machine.handle(tpc.Restored(tuple(pending))))
 
-    def receive_element(self, element: int | tuple[int, int]) -> None:
+    def receive_element(self, element: int | tuple[int, SavepointTarget | None]) -> None:
         if isinstance(element, int):
             self.buffer.append(element)
             return
-        number = element[0]
+        number, savepoint = element
         live = tuple(self.buffer)
         self.buffer.clear()
         committables = []
@@ -235,7 +287,8 @@ class SinkTask:
             self.world.outside.prepare(encoded, self.attempt)
             committables = [(live, encoded)]
         self._perform(self.machine.handle(tpc.Prepared(number, tuple(committables))))
-        file = self.world.outside.upload(f"chk-{number}", shared=False)
+        folder = f"chk-{number}" if savepoint is None else savepoint.folder
+        file = self.world.outside.upload(folder, shared=False)
         operator = OperatorSnapshot(
             (KeyedStateHandle("model", (0, 0), (), {"exclusive": file}),),
             {COMMITTABLES_STATE: tpc.encode_pending(self.machine.pending())},
@@ -289,15 +342,22 @@ class World:
         self.now_ms = 0
         self.lossy = True
         self.network: list[tuple[str, object, int]] = []  # (receiver, message, attempt)
+        self.initial: CheckpointData | None = None
         self.zombies: list[tuple[list[SourceTask], list[SinkTask]]] = []
         self.sources: list[SourceTask] = []
         self.sinks: list[SinkTask] = []
         self.final_requested = self.ended = False
+        self.stops = self.random.choice(
+            (0, 0, 1, 2)
+        )  # how often the job ends with a savepoint and goes on from it
+        self.stop_requested = self.stopped = False
         self.start_job_manager()
 
     # ---- JobManager ---------------------------------------------------------------------------------------------------
 
     def start_job_manager(self) -> None:
+        self.stop_requested = self.stopped = False
+        self.initial = self.outside.begin_next_job() if self.outside.stopped_at is not None else self.initial
         recovered = [
             CompletedCheckpoint(
                 n,
@@ -324,7 +384,9 @@ class World:
         self.outside.attempts += 1
         attempt = self.outside.attempts
         restored_id = self.coordinator.latest_completed_id
-        data = self.outside.metadata[restored_id] if restored_id is not None else None
+        check(self.outside.stopped_at is None, "an attempt follows the savepoint that the job ended with")
+        check(restored_id is None or restored_id in self.outside.metadata, f"{restored_id} is no checkpoint")
+        data = self.outside.metadata[restored_id] if restored_id is not None else self.initial
         parts = data.subtasks if data else {}
         kept = {e for part in parts.values() for _, e in tpc.decode_pending(committables_of(part))}
         self.outside.abort_lingering(kept, attempt)
@@ -349,7 +411,11 @@ class World:
             self.zombies = [*self.zombies[-1:], (self.sources, self.sinks)]
         for data in self.writes:  # the write was under way: it may have happened or not
             if self.random.random() < 0.5:
-                self.outside.make_durable(data)
+                if data.savepoint is None:
+                    self.outside.make_durable(data)
+                else:
+                    folder, stops = data.savepoint.folder, data.savepoint.stops
+                    self.outside.make_savepoint_durable(folder, data, stops=stops)
         self.start_job_manager()
 
     def tell(self, event: Event) -> None:
@@ -359,6 +425,7 @@ class World:
     def perform(self, action: Action) -> None:
         match action:
             case SnapshotEnumerators(checkpoint_id=number):
+                check(not self.stopped, "a checkpoint begins behind the savepoint that the job ended with")
                 self.inbox.append(EnumeratorsSnapshotted(number, {}))
             case Send(message=message, subtasks=subtasks):
                 attempt = self.outside.attempts
@@ -370,11 +437,23 @@ class World:
                     self.outside.delete_checkpoint(number)
             case DiscardFiles(files=files):
                 self.outside.delete_files(files)
+            case DiscardSavepoint(folder=folder):
+                self.outside.delete_savepoint(folder)
             case FailJob():
                 self.inbox.append(JobStopped())
-            case CheckpointCompleted(final=final):
-                self.ended = self.ended or (final and self.running)
-            case AwaitMetadata() | CheckpointFailed() | RequestRefused():
+            case CheckpointCompleted(final=final, savepoint=savepoint):
+                if savepoint is None:
+                    self.ended = self.ended or (final and self.running)
+                else:
+                    check(
+                        savepoint.folder in self.outside.savepoints, "a savepoint is reported and not there"
+                    )
+                    self.stopped = self.stopped or (savepoint.stops and self.running)
+            case CheckpointFailed(request_ids=request_ids):
+                self.stop_requested = self.stop_requested and "stop" not in request_ids
+            case RequestRefused(request_id=request_id):
+                self.stop_requested = self.stop_requested and request_id != "stop"
+            case AwaitMetadata() | DrainSources():
                 pass
 
     def to_job_manager(self, message: AckCheckpoint | DeclineCheckpoint, attempt: int) -> None:
@@ -391,6 +470,8 @@ class World:
             (self.local_event, 5),
             (self.finish_write, 2),
             (self.pass_time, 3),
+            (self.ask_savepoint, 0.2),
+            (self.ask_stop, 0.2),
         ]
         if self.lossy:
             choices += [
@@ -401,10 +482,31 @@ class World:
             ]
         steps, weights = zip(*choices, strict=True)
         self.random.choices(steps, weights)[0]()
+        if self.stopped and (not self.running or all(not sink.machine.pending() for sink in self.sinks)):
+            self.go_on_from_savepoint()
         if not self.running and not self.coordinator.awaits_metadata:
             self.start_attempt()
         if any(task.dead for task in self.sinks):
             self.stop_attempt()
+
+    def ask_savepoint(self) -> None:
+        self.outside.serial += 1
+        target = SavepointTarget(f"savepoint-{self.outside.serial}")
+        self.tell(TriggerRequested("savepoint", 1_000_000 + self.now_ms, savepoint=target))
+
+    def ask_stop(self) -> None:
+        if self.stops and not self.stop_requested and self.running and not self.final_requested:
+            self.stop_requested = True
+            self.outside.serial += 1
+            target = SavepointTarget(f"savepoint-{self.outside.serial}", stops=True)
+            self.tell(TriggerRequested("stop", 1_000_000 + self.now_ms, savepoint=target))
+
+    def go_on_from_savepoint(self) -> None:
+        """All output that it covers is committed, or the job failed before: it is over, and the next one begins."""
+        self.stops -= 1
+        self.stop_attempt()
+        self.network.clear()
+        self.start_job_manager()
 
     def deliver(self) -> None:
         if not self.network:
@@ -457,10 +559,20 @@ class World:
         if not self.writes:
             return
         data = self.writes.pop(0)
+        if data.savepoint is not None:
+            self.finish_savepoint(data, data.savepoint)
+            return
         if self.lossy and self.random.random() < 0.1:
             self.tell(MetadataFailed(data.checkpoint_id, "the disk is away"))
             return
         self.outside.make_durable(data)
+        self.tell(MetadataDurable(data.checkpoint_id))
+
+    def finish_savepoint(self, data: CheckpointData, savepoint: SavepointTarget) -> None:
+        if self.lossy and self.random.random() < 0.1:
+            self.tell(MetadataFailed(data.checkpoint_id, "the disk is away"))
+            return
+        self.outside.make_savepoint_durable(savepoint.folder, data, stops=savepoint.stops)
         self.tell(MetadataDurable(data.checkpoint_id))
 
     def pass_time(self) -> None:
@@ -475,8 +587,12 @@ class World:
             self.tell(TriggerRequested("end of input", 1_000_000 + self.now_ms, final=True))
 
     def lose(self) -> None:
-        if self.network:
-            self.network.pop(self.random.randrange(len(self.network)))
+        if not self.network:
+            return
+        _, message, attempt = self.network.pop(self.random.randrange(len(self.network)))
+        last_word = self.stopped and isinstance(message, NotifyCheckpointComplete)
+        if last_word and attempt == self.outside.attempts:
+            self.stop_attempt()  # no later one covers it: whoever waits for it in vain has lost the JobManager
 
     def double(self) -> None:
         if self.network:

@@ -27,6 +27,8 @@ def test_the_simulation_meets_the_faults_it_is_about():
     assert sum(world.outside.completed for world in worlds) > 100
     assert sum(world.coordinator.statistics().late_messages for world in worlds) > 20
     assert sum(len(world.outside.aborted) for world in worlds) > 20
+    assert sum(len(world.outside.savepoints) for world in worlds) > 20
+    assert sum(world.outside.job != "job-1" for world in worlds) > 5
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,12 @@ def test_everything_goes_on_when_the_savepoint_fails() -> None:
     assert bench.values() == [(1, "after")]
 
 
+def test_that_a_later_checkpoint_fails_says_the_same() -> None:
+    bench = stopped()
+    bench.task.notify(NotifyCheckpointAborted(4))
+    assert bench.values() == [(1, "after")]
+
+
 def test_a_plain_savepoint_holds_up_nothing() -> None:
     bench = Bench(1)
     bench.channels[0].put(CheckpointBarrier(3, 0, savepoint=SavepointTarget("/savepoints/one")))

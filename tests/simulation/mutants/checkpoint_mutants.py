@@ -7,6 +7,7 @@ from millstream.checkpoint.completed_store import CompletedCheckpoint, Completed
 from millstream.checkpoint.coordination import (
     Acked,
     Action,
+    CheckpointCompleted,
     Declined,
     DiscardFiles,
     Event,
@@ -20,8 +21,9 @@ from millstream.checkpoint.coordination import (
 )
 from millstream.checkpoint.coordinator import CheckpointCoordinator
 from millstream.checkpoint.messages import NotifyCheckpointComplete
-from millstream.checkpoint.pending import Pending
+from millstream.checkpoint.pending import Pending, completed_from
 from millstream.checkpoint.two_phase_commit import CommittableOrigin, TwoPhaseCommit
+from millstream.core.savepoints import SavepointTarget
 
 
 class CompletesBeforeMetadataIsDurable(CheckpointCoordinator):
@@ -116,12 +118,59 @@ class CommitsByIdAlone(TwoPhaseCommit[tuple[int, ...]]):
         return origin.checkpoint_id <= self._covered_id
 
 
+class SavepointsCommit(CheckpointCoordinator):
+    """Tells the subtasks of a plain savepoint, too: the job may fall back behind it and write the same again."""
+
+    def _on_savepoint(
+        self, pending: Pending, savepoint: SavepointTarget, report: CheckpointCompleted, now_ms: int
+    ) -> list[Action]:
+        actions = super()._on_savepoint(pending, savepoint, report, now_ms)
+        notification = Send(NotifyCheckpointComplete(pending.checkpoint_id), pending.job.subtasks)
+        return [notification, *actions] if self._job is not None else actions
+
+
+class RestoresSavepoints(CheckpointCoordinator):
+    """Retains a savepoint as if it was a checkpoint of the job."""
+
+    def _on_savepoint(
+        self, pending: Pending, savepoint: SavepointTarget, report: CheckpointCompleted, now_ms: int
+    ) -> list[Action]:
+        self._store.add(completed_from(pending, now_ms, running=True)[0])
+        return super()._on_savepoint(pending, savepoint, report, now_ms)
+
+
+class GoesOnBehindTheEnd(CheckpointCoordinator):
+    """Takes checkpoints although the job has ended with a savepoint."""
+
+    def _on_savepoint(
+        self, pending: Pending, savepoint: SavepointTarget, report: CheckpointCompleted, now_ms: int
+    ) -> list[Action]:
+        actions = super()._on_savepoint(pending, savepoint, report, now_ms)
+        self._final_done = False
+        return actions
+
+
+class KeepsTheEndOfAnAttemptThatIsOver(CheckpointCoordinator):
+    """Leaves the savepoint that should have stopped the job, though the next attempt begins before it."""
+
+    def _on_savepoint(
+        self, pending: Pending, savepoint: SavepointTarget, report: CheckpointCompleted, now_ms: int
+    ) -> list[Action]:
+        return (
+            super()._on_savepoint(pending, savepoint, report, now_ms) if self._job is not None else [report]
+        )
+
+
 COORDINATORS = (
     CompletesBeforeMetadataIsDurable,
     AcceptsAcksOfOldAttempts,
     ForgetsMetadataBeingWritten,
     ExpiresMetadataBeingWritten,
     DiscardsWhatOthersNeed,
+    SavepointsCommit,
+    RestoresSavepoints,
+    GoesOnBehindTheEnd,
+    KeepsTheEndOfAnAttemptThatIsOver,
 )
 STORES = (DeletesAtOnce,)
 SINKS = (LosesTrackOfLostNotifications, SnapshotsOnlyItsOwnCommittables, CommitsByIdAlone)
