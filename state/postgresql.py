@@ -53,7 +53,7 @@ class PostgreSQLBackend:
     removes_expired = True
 
     def __init__(self, context: BackendContext) -> None:
-        require_format(context.restored, FORMAT, context.operator, "postgresql")
+        require_format(context.restored, (FORMAT,), context.operator, "postgresql")
         assert context.store is not None, "who chooses the backend gives its store"
         store = context.store
         self._context = context

@@ -281,6 +281,7 @@ class MiniJob:
         Raises:
             CheckpointError: it could not be taken.
         """
+        self.settle()
         return self._savepoint(self._client.trigger_savepoint(savepoint_directory, format_type))
 
     def stop_with_savepoint(
@@ -290,6 +291,7 @@ class MiniJob:
         format_type: SavepointFormatType | None = None,
     ) -> str:
         """End the job with a savepoint. As `JobClient.stop_with_savepoint`; returns and raises as `trigger_savepoint`."""
+        self.settle()
         future = self._client.stop_with_savepoint(
             advance_to_end_of_event_time, savepoint_directory, format_type
         )

@@ -177,7 +177,8 @@ class JobMaster:
                 self._on_message(event.worker, event.message)
             else:
                 self._on_gone(event)
-        for request in self._savepoints.take():
+        requests = list(self._savepoints.take())
+        for request in requests:
             self._request_savepoint(request)
         if self._cancel_asked:
             self._cancel_asked = False
@@ -191,9 +192,8 @@ class JobMaster:
         due = deadline is not None and deadline <= now_ms
         if due:
             self._post(Tick())
-        return (
-            bool(events) or busy or due
-        )  # what a tick brought about may wait for a worker in this very thread
+        # What a request or a tick brought about may wait for a worker in this very thread.
+        return bool(events) or bool(requests) or busy or due
 
     def next_deadline_ms(self) -> int | None:
         """When `step` has something to do though nothing happened (monotonic)."""
