@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .core.errors import JobCancelledError as JobCancelledError
     from .core.errors import JobDefinitionError as JobDefinitionError
     from .core.errors import JobExecutionError as JobExecutionError
+    from .core.errors import LeadershipLostError as LeadershipLostError
     from .core.errors import MillstreamError as MillstreamError
     from .core.errors import MissingDependencyError as MissingDependencyError
     from .core.errors import RecordSerializationError as RecordSerializationError
@@ -295,6 +296,7 @@ __all__ = [
     "KeyedStateFunction",
     "KeyedStateStore",
     "KeyedStream",
+    "LeadershipLostError",
     "ListAccumulator",
     "ListState",
     "ListStateDescriptor",
@@ -393,7 +395,7 @@ _MODULES: Final = {
     "core.configuration": "ConfigOption Configuration",
     "core.errors": (
         "CheckpointError CheckpointFailureReason ConfigurationError ConnectorError JobCancelledError "
-        "JobDefinitionError JobExecutionError MillstreamError MissingDependencyError "
+        "JobDefinitionError JobExecutionError LeadershipLostError MillstreamError MissingDependencyError "
         "RecordSerializationError SerializationSetupError StateError UserFunctionError WorkerLostError"
     ),
     "core.savepoints": "SavepointFormatType",

@@ -7,15 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import psutil
 
 from millstream import Configuration
-from millstream.runtime.high_availability.records import ClusterRecord, decode_record
+from millstream.runtime.high_availability.records import ClusterRecord, decode_record, encode_record
 from millstream.runtime.high_availability.settings import HighAvailability
+from millstream.runtime.high_availability.store import RecordConflict
 from tests.integration.engine.harness import JOBS, ROOT, Program, Workshop, gone, is_alive, wait_until
 
-EVENTS = 16_000
-RATE = 4_000  # four seconds
+EVENTS = 20_000
+RATE = 4_000  # five seconds
+SLOW = 100  # for a job that is not to end by itself
 STANDBY = (
     "import sys; sys.argv = ['millstream', 'standby', *sys.argv[1:]]; from millstream.cli import main; main()"
 )
@@ -34,14 +37,22 @@ class HaCluster:
         self._programs: list[Program] = []
         self._workers: list[psutil.Process] = []
 
-    def start(self, *settings: str, job: Path = JOBS / "windows.py", parallelism: int = 2) -> Program:
+    def start(self, job: Path = JOBS / "windows.py", parallelism: int = 2, rate: int = RATE) -> Program:
         """A job manager with the program."""
-        arguments = (str(self.workshop.out), str(EVENTS), str(RATE))
-        program = Program(
-            self.workshop, job, *self._settings, *settings, "-p", str(parallelism), "--", *arguments
-        )
+        arguments = (str(self.workshop.out), str(EVENTS), str(rate))
+        program = Program(self.workshop, job, *self._settings, "-p", str(parallelism), "--", *arguments)
         self._programs.append(program)
         return program
+
+    def start_two(self, rate: int = RATE) -> tuple[Program, Program]:
+        """The leader, which has completed a checkpoint, and a standby, which waits."""
+        # At the same time: on a busy machine the job would be over before the second one has begun.
+        one, other = self.start(rate=rate), self.start(rate=rate)
+        wait_until(lambda: "leading" in one.text() + other.text(), "a leader")
+        leader, standby = (one, other) if "leading" in one.text() else (other, one)
+        self.await_text(standby, "waiting")
+        self.await_checkpoints(leader)
+        return leader, standby
 
     def start_standby(self, log: Path) -> subprocess.Popen[bytes]:
         """A job manager without a program."""
@@ -53,6 +64,20 @@ class HaCluster:
     def record(self) -> ClusterRecord:
         """What the cluster's record says now."""
         return decode_record(self._store.read().content)
+
+    def take_record(self) -> ClusterRecord:
+        """What a new leader does first, without having waited for anything; then it gives up at once."""
+        while True:
+            version, content = self._store.read()
+            record = decode_record(content)
+            taken = msgspec.structs.replace(
+                record, revision=record.revision + 1, epoch=record.epoch + 1, leader=None
+            )
+            try:
+                self._store.replace(version, encode_record(taken))
+            except RecordConflict:  # the leader had something to say
+                continue
+            return taken
 
     def await_checkpoints(self, program: Program, count: int = 1) -> None:
         """That many more are complete than now, as the record says."""
