@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ...operators.combiner import CombinerSpec
 from ...operators.iteration import IterationHeadSpec
 from ...state.handles import EdgeName
 from .job_graph import JobEdge, JobGraph
@@ -15,10 +16,19 @@ records belong where they are. Source: FLIP-76, FLINK-22815."""
 
 
 def edge_name(job: JobGraph, edge: JobEdge) -> EdgeName:
-    """The exchange by the ids of its operators."""
-    source = job.vertices[edge.source].operators[edge.source_operator]
+    """The exchange by the ids of the program's operators: a combiner, which comes and goes with the parallelism, is none."""
     target = job.vertices[edge.target].operators[0]
-    return EdgeName(source.operator_id, edge.side_output, target.operator_id, edge.input_id)
+    vertex, position, side_output = job.vertices[edge.source], edge.source_operator, edge.side_output
+    while isinstance(vertex.operators[position].operator, CombinerSpec):
+        before, side_output = (
+            vertex.operators[position].input_index,
+            vertex.operators[position].input_side_output,
+        )
+        if before is None:
+            (into,) = job.inputs_of(vertex.index)
+            vertex, before, side_output = job.vertices[into.source], into.source_operator, into.side_output
+        position = before
+    return EdgeName(vertex.operators[position].operator_id, side_output, target.operator_id, edge.input_id)
 
 
 def overtakable_edges(job: JobGraph) -> frozenset[int]:
