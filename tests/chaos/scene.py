@@ -48,6 +48,7 @@ class Scene:
             "execution.checkpointing.tolerable-failed-checkpoints": "1000000",
             "restart-strategy.fixed-delay.attempts": "1000",
             "execution.checkpointing.local-backup.enabled": str(plan.local_recovery).lower(),
+            "execution.checkpointing.unaligned.enabled": str(plan.unaligned).lower(),
             "execution.state-recovery.from-local": str(plan.local_recovery).lower(),
             **{key: value for key, value in HEARTBEAT.items() if key in OPTIONS},
         }

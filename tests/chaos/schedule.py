@@ -47,6 +47,7 @@ class Plan(msgspec.Struct, frozen=True):
         topology: of `jobs/topologies.py`.
         rate: events per second, so many that the job outlives most of its faults.
         local_recovery: whether copies of checkpoint files are kept, and restored from.
+        unaligned: whether barriers overtake records.
         burners: busy processes on the one processor that the job may use; None: it may use all, and nobody else is busy.
     """
 
@@ -59,6 +60,7 @@ class Plan(msgspec.Struct, frozen=True):
     burners: int | None
     faults: tuple[Fault, ...]
     local_recovery: bool = False
+    unaligned: bool = False
 
     def parallelism_of(self, start: int) -> int:
         """Of the start with this number, from 0: each `--resume` may be at another one."""
@@ -85,6 +87,7 @@ def plan_of(seed: int) -> Plan:
         burners=random.choice((None, 0, 1, 2)),
         faults=faults,
         local_recovery=random.random() < 0.5,
+        unaligned=random.random() < 0.5,
     )
 
 
