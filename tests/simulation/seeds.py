@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from tests.simulation import barrier_world, checkpoint_world, leadership_world, loop_world, scheduler_world
+from tests.simulation import (
+    barrier_world,
+    checkpoint_world,
+    keyed_world,
+    leadership_world,
+    loop_world,
+    scheduler_world,
+)
 
 
 def _loops(seed: int) -> None:
@@ -19,6 +26,7 @@ def _loops(seed: int) -> None:
 WORLDS: dict[str, Callable[[int], object]] = {
     "barriers": barrier_world.play,
     "coordinator": lambda seed: checkpoint_world.World(seed).run(),
+    "keyed-state": keyed_world.play,
     "leadership": lambda seed: leadership_world.World(seed).run(),
     "loops": _loops,
     "scheduler": lambda seed: scheduler_world.World(seed).run(),
