@@ -142,22 +142,31 @@ def newest_checkpoint(directory: str, job: str) -> str | None:
 
 
 def _newest_of_run(files: Files, run: str) -> tuple[int, str] | None:
-    """When the newest completed checkpoint of a run was completed (ms), and its path."""
-    looked_at: list[int] = []
-    while (numbers := _checkpoint_ids(files, run)) != looked_at:
-        for number in numbers:
-            folder = f"{run}/{checkpoint_folder(number)}"
-            marker = next((e for e in _entries(files, folder) if e.name == METADATA_FILE), None)
-            if marker is not None:
-                return marker.modified_ms, files.url(folder)
-        looked_at = numbers  # perhaps all deleted while we looked, and newer ones are there now
+    """When the newest completed checkpoint of a run was completed (ms), and its path.
+
+    Looked for from the oldest on, because one is deleted only when a newer one is complete: where none is found, the newest one is
+    complete under a higher number than all that were listed, or there is none.
+    """
+    looked_at = 0
+    while (numbers := _checkpoint_ids(files, run)) and numbers[-1] > looked_at:
+        folders = [f"{run}/{checkpoint_folder(number)}" for number in numbers]
+        complete = [found for folder in folders if (found := _completed(files, folder)) is not None]
+        if complete:
+            return complete[-1]
+        looked_at = numbers[-1]
     return None
 
 
+def _completed(files: Files, folder: str) -> tuple[int, str] | None:
+    """When a checkpoint was completed (ms), and its path; None where it is not complete."""
+    marker = next((entry for entry in _entries(files, folder) if entry.name == METADATA_FILE), None)
+    return None if marker is None else (marker.modified_ms, files.url(folder))
+
+
 def _checkpoint_ids(files: Files, run: str) -> list[int]:
-    """Newest first, complete or not."""
+    """Ascending, complete or not."""
     numbers = (checkpoint_id_of(entry.name) for entry in _entries(files, run) if entry.is_folder)
-    return sorted((number for number in numbers if number is not None), reverse=True)
+    return sorted(number for number in numbers if number is not None)
 
 
 def _name_of(files: Files, run: str) -> str | None:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from millstream import (
     KeyedProcessFunction,
@@ -14,6 +16,7 @@ from millstream import (
     Types,
     WatermarkStrategy,
 )
+from millstream.checkpoint.files import Entry
 from millstream.checkpoint.streams import StorageReader
 from millstream.connectors.datagen import DataGeneratorSource, RateLimiterStrategy
 from millstream.core.errors import CheckpointError, CheckpointFailureReason
@@ -21,7 +24,7 @@ from millstream.core.types import KeyEncoder
 from millstream.state.descriptors import ValueStateDescriptor
 from millstream.state.handles import FileRef
 from millstream.state.key_groups import key_group_of, subtask_of_key_group
-from millstream.state_reader import QueryableStateClient, StateSnapshot
+from millstream.state_reader import QueryableStateClient, StateSnapshot, queries
 from tests.state_reader.conftest import Totaling
 
 
@@ -171,3 +174,41 @@ def test_answers_only_grow_while_a_real_job_takes_and_deletes_checkpoints(
                     raise
     job.cancel()
     assert seen == sorted(seen)
+
+
+class Vanishing:
+    """A run whose every checkpoint completes, and is deleted, just while it is looked for: `steps` says what each listing shows."""
+
+    def __init__(self, complete: list[set[int]]) -> None:
+        self.complete = complete
+        self.listings = 0
+
+    def url(self, path: str = "") -> str:
+        return path
+
+    def entries(self, path: str = "") -> list[Entry]:
+        """Folders stay a moment longer than `_metadata`; one more than is complete is being written."""
+        now = self.complete[min(self.listings, len(self.complete) - 1)]
+        self.listings += 1
+        if path == "run":
+            shown = {*now, max(now) + 1, max(now) - 1}
+            return [Entry(f"chk-{number}", True, 0, 0) for number in sorted(shown)]
+        number = int(path.rpartition("-")[2])
+        return [Entry("_metadata", False, 1, number)] if number in now else []
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=30))
+def test_the_newest_checkpoint_is_found_whenever_others_complete_and_go(steps: list[int]) -> None:
+    complete, newest = [], 5
+    for step in steps:
+        newest += step
+        complete.append({newest})
+    found = queries._newest_of_run(Vanishing(complete), "run")  # type: ignore[arg-type]  # as much of it as is used
+    assert found is not None
+    assert 5 <= found[0] <= newest
+
+
+def test_a_run_without_a_complete_checkpoint_has_none(tmp_path: Path) -> None:
+    (tmp_path / "run" / "chk-1").mkdir(parents=True)
+    (tmp_path / "run" / "chk-2").mkdir()
+    assert queries.newest_checkpoint(str(tmp_path), "run") is None
