@@ -191,7 +191,8 @@ class ProcessCluster:
             for link in self._links(running):
                 poll.register(link.fileno(), select.POLLIN | (select.POLLOUT if link.wants_write else 0))
             if running.predecessor is not None:
-                timeout_ms = min(_LOOK_AT_PREDECESSOR_MS, timeout_ms or _LOOK_AT_PREDECESSOR_MS)
+                limits = [_LOOK_AT_PREDECESSOR_MS, *([] if timeout_ms is None else [timeout_ms])]
+                timeout_ms = min(limits)
         if not self._events:
             poll.poll(self._patience_ms(timeout_ms))
         self._waker.drain()
