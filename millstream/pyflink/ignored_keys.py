@@ -32,7 +32,6 @@ IGNORED_KEYS: Final = (
     "execution.checkpointing.local-backup.",
     "execution.checkpointing.snapshot-compression",
     "execution.checkpointing.unaligned.",
-    "execution.state-recovery.from-local",
     "execution.target",
     "jobmanager.memory.",
     "jobmanager.rpc.",
