@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...checkpoint.channel_state import ChannelContent, decode_channels, encode_channels
-from ...core.batch import CheckpointBarrier, ControlElement, RecordBatch, Watermark
+from ...core.batch import MAX_TIMESTAMP, CheckpointBarrier, ControlElement, RecordBatch, Watermark
 from ...core.errors import CheckpointError, CheckpointFailureReason
 from ...core.types import TypeSchema, conversion, difference
 from ...state.backend import CheckpointReader, CheckpointStreams
@@ -161,13 +161,17 @@ class RestoredExchange:
 def least_watermark(
     then: Mapping[tuple[int, int], Sequence[RecordBatch | ControlElement]], sources: int
 ) -> Watermark | None:
-    """What all source subtasks of then have said, in channels by (source, target): None if one of them has said nothing."""
+    """What all source subtasks of then have said, in channels by (source, target): None if one of them has said nothing.
+
+    MAX says that the input has ended. Senders find that out again, or, if there is more input now, find that it has not.
+    """
     said: dict[int, int] = {}
     for (source, _), elements in then.items():
         for element in elements:
             if isinstance(element, Watermark):
                 said[source] = max(said.get(source, element.timestamp), element.timestamp)
-    return Watermark(min(said.values())) if len(said) == sources else None
+    least = min(said.values(), default=MAX_TIMESTAMP)
+    return Watermark(least) if len(said) == sources and least < MAX_TIMESTAMP else None
 
 
 class _Collected:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.core.batch import RecordBatch, Watermark
+from millstream.core.batch import MAX_TIMESTAMP, RecordBatch, Watermark
 from millstream.core.errors import CheckpointError
 from millstream.core.types import GENERIC, TypeInformation, Types
 from millstream.core.types.inference import infer_type
@@ -147,6 +147,12 @@ def test_a_watermark_counts_when_all_senders_have_said_one() -> None:
     (channels,) = restored(graph(2, 1, KEYED), handles, storage, codec)
     assert channels == {0: [RecordBatch([1]), Watermark(7)], 1: [Watermark(7)]}
     assert least_watermark({(0, 0): [Watermark(9)]}, sources=2) is None
+
+
+def test_the_end_of_all_inputs_is_found_out_again() -> None:
+    ended = Watermark(MAX_TIMESTAMP)
+    assert least_watermark({(0, 0): [ended], (1, 0): [ended]}, sources=2) is None
+    assert least_watermark({(0, 0): [ended], (1, 0): [Watermark(4)]}, sources=2) == Watermark(4)
 
 
 def test_records_of_a_pointwise_exchange_cannot_be_distributed_anew() -> None:

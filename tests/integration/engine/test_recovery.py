@@ -54,6 +54,19 @@ def test_the_fork_server_may_die_too(workshop: Workshop) -> None:
     workshop.check_nothing_is_left()
 
 
+@pytest.mark.parametrize(
+    ("policy", "kept"), [("RETAIN_ON_CANCELLATION", True), ("DELETE_ON_CANCELLATION", False)]
+)
+def test_checkpoints_of_a_cancelled_job_stay_unless_told_otherwise(
+    workshop: Workshop, policy: str, kept: bool
+) -> None:
+    retention = {"execution_checkpointing_externalized__checkpoint__retention": policy}
+    client = workshop.start(1, EVENTS, **retention)
+    wait_until(lambda: completed(client) >= 1, "a checkpoint")
+    client.cancel().result(30)
+    assert bool(workshop.complete()) is kept
+
+
 class FailsOnce:
     """Raises at a record, the first time that it comes."""
 
