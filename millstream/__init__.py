@@ -192,6 +192,7 @@ if TYPE_CHECKING:
     from .state_backends import EmbeddedRocksDBStateBackend as EmbeddedRocksDBStateBackend
     from .state_backends import HashMapStateBackend as HashMapStateBackend
     from .state_backends import PostgreSQLStateBackend as PostgreSQLStateBackend
+    from .state_backends import RedisStateBackend as RedisStateBackend
     from .state_backends import StateBackend as StateBackend
     from .windowed_stream import WindowedStream as WindowedStream
 
@@ -331,6 +332,7 @@ __all__ = [
     "PurgingTrigger",
     "ReadOnlyBroadcastState",
     "RecordSerializationError",
+    "RedisStateBackend",
     "ReduceFunction",
     "ReducingState",
     "ReducingStateDescriptor",
@@ -465,7 +467,7 @@ _MODULES: Final = {
     ),
     "state.keyed": "AggregatingState KeyedStateStore ListState MapState ReducingState ValueState",
     "state.ttl_config": "StateTtlConfig",
-    "state_backends": "EmbeddedRocksDBStateBackend HashMapStateBackend PostgreSQLStateBackend StateBackend",
+    "state_backends": "EmbeddedRocksDBStateBackend HashMapStateBackend PostgreSQLStateBackend RedisStateBackend StateBackend",
     "windowed_stream": "WindowedStream",
 }
 _MODULE_OF: Final = {name: module for module, names in _MODULES.items() for name in names.split()}

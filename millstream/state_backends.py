@@ -63,3 +63,23 @@ class PostgreSQLStateBackend(StateBackend):
 
     def configuration(self) -> Mapping[str, str]:
         return {options.POSTGRESQL_URL.key: self.url, options.POSTGRESQL_SCHEMA.key: self.schema}
+
+
+@dataclass(frozen=True, slots=True)
+class RedisStateBackend(StateBackend):
+    """State in Redis behind a cache: a checkpoint is the log of what has changed, which is applied when it is complete.
+
+    Attributes:
+        url: `redis://USER:PASSWORD@HOST:PORT/DATABASE`.
+        prefix: that keys begin with.
+
+    >>> RedisStateBackend("redis://:secret@cache:6379/0")
+    RedisStateBackend(prefix='millstream')
+    """
+
+    name: ClassVar[str] = "redis"
+    url: str = field(repr=False)
+    prefix: str = "millstream"
+
+    def configuration(self) -> Mapping[str, str]:
+        return {options.REDIS_URL.key: self.url, options.REDIS_PREFIX.key: self.prefix}

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, assert_never
 from .backend import BackendContext, KeyedStateBackend
 from .heap import HeapBackend
 
-BackendType: TypeAlias = Literal["hashmap", "rocksdb", "postgresql"]
+BackendType: TypeAlias = Literal["hashmap", "rocksdb", "postgresql", "redis"]
 """Flink's names."""
 
 
@@ -16,7 +16,7 @@ def create_backend(kind: BackendType, context: BackendContext) -> KeyedStateBack
 
     Raises:
         StateError: the restored state was written by another backend, or its parts contradict each other.
-        CheckpointError: CORRUPT, a restored file is missing or damaged; NOT_FOUND, a database no longer has what is restored.
+        CheckpointError: CORRUPT, a restored file is missing or damaged, or a database no longer has what is restored.
         ConnectorError: a database cannot be reached.
     """
     match kind:
@@ -30,5 +30,9 @@ def create_backend(kind: BackendType, context: BackendContext) -> KeyedStateBack
             from .postgresql import PostgreSQLBackend
 
             return PostgreSQLBackend(context)
+        case "redis":
+            from .redis import RedisBackend
+
+            return RedisBackend(context)
         case _:
             assert_never(kind)

@@ -9,17 +9,27 @@ lie in the store as they are, in a table of their own (`_BLOCKS_TABLE`), and go 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby
+from itertools import chain, groupby
 from struct import Struct
 from typing import Any, Final
 
 from ..core.errors import StateError
-from .backend import TableDescriptor
+from .backend import BackendContext, CheckpointStreams, TableDescriptor
 from .entry_keys import PREFIX_BYTES, KeyLayout, namespace_slice, prefix_of, split_prefix
 from .entry_store import BATCH_ENTRIES, EntryStore
-from .handles import TableInfo
-from .snapshot_format import BLOCK_ENTRIES, Block, BlockCodec, Run, parse_blocks
-from .table_registry import RESERVED_TABLE
+from .exclusive_names import exclusive_name
+from .handles import FileRef, KeyedStateHandle, TableInfo
+from .snapshot_format import (
+    BLOCK_ENTRIES,
+    STATE_FILE,
+    Block,
+    BlockCodec,
+    Run,
+    parse_blocks,
+    read_blocks,
+    write_blocks,
+)
+from .table_registry import RESERVED_TABLE, TableRegistry
 
 _BLOCKS_TABLE: Final = RESERVED_TABLE
 _PLACE: Final = Struct(">HI")
@@ -93,6 +103,49 @@ def canonical_blocks(
                 where=f"operator '{operator}'",
                 fix="take a native savepoint (SavepointFormatType.NATIVE), or declare the state in the program again",
             )
+
+
+def write_canonical(
+    entries: Iterable[Entry],
+    tables: Mapping[int, CanonicalTable],
+    infos: Iterable[TableInfo],
+    context: BackendContext,
+    streams: CheckpointStreams,
+) -> dict[str, FileRef]:
+    """The file of a canonical savepoint, by its local name; none where there are no entries. Raises as `canonical_blocks`."""
+    blocks = canonical_blocks(entries, tables, infos, context.operator)
+    first = next(blocks, None)
+    if first is None:
+        return {}
+    name = exclusive_name(context, "canonical")
+    return {STATE_FILE: streams.write_exclusive(name, write_blocks(chain((first,), blocks)))}
+
+
+def restored_blocks(
+    context: BackendContext, handles: Iterable[KeyedStateHandle], registry: TableRegistry
+) -> Iterator[tuple[int, Block]]:
+    """(table id, block) of the key groups of this subtask in canonical handles, for `store_blocks`.
+
+    Raises:
+        CheckpointError: CORRUPT, as the reader's.
+    """
+    for handle in handles:
+        numbers = {info.table_id: registry.table_id(info) for info in handle.tables}
+        local = context.local_dir / "restored"
+        for ref in handle.files.values():
+            context.reader.download(ref, local)
+            for table_id, block in read_blocks(local, *context.key_groups):
+                yield numbers[table_id], block
+            local.unlink()
+
+
+def no_native_savepoint(backend: str, operator: str) -> StateError:
+    """The error for state that is in a database: a savepoint has to be whole without it."""
+    return StateError(
+        f"the backend '{backend}' writes no native savepoints: its state is in a database, and a savepoint is files",
+        where=f"operator '{operator}'",
+        fix="take a canonical savepoint (SavepointFormatType.CANONICAL)",
+    )
 
 
 def store_blocks(store: EntryStore, blocks: Iterable[tuple[int, Block]]) -> None:

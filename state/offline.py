@@ -125,12 +125,6 @@ def lay_out(handle: KeyedStateHandle, reader: CheckpointReader, folder: Path) ->
             f"the keyed state is in a database ('{handle.format}'), not in the checkpoint's files",
             fix="take a savepoint in the canonical format, and read that; or ask the database",
         )
-    if handle.external is not None:
-        raise CheckpointError(
-            CheckpointFailureReason.INCOMPATIBLE,
-            f"keyed state of the format '{handle.format}' is in a database, not in the checkpoint's files",
-            fix="ask the database, or take a canonical savepoint of the job and read that",
-        )
     if not handle.files:
         folder.mkdir(parents=True)
         return _NoFiles()

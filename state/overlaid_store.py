@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol
 
-from .overlay import Overlay, Place, split_key
+from .entry_keys import prefix_of
+from .overlay import Layer, Overlay, Place, split_key
 
 
 class Remote(Protocol):
@@ -51,6 +52,7 @@ class OverlaidStore:
     Args:
         remote: the store outside.
         written: called after each batch, to bound the overlay.
+        frozen: what the overlay holds at first.
 
     Attributes:
         overlay: what is not in the store outside yet.
@@ -58,10 +60,12 @@ class OverlaidStore:
 
     frozen = False
 
-    def __init__(self, remote: Remote, written: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, remote: Remote, written: Callable[[], None] = lambda: None, frozen: Iterable[Layer] = ()
+    ) -> None:
         self._remote = remote
         self._written = written
-        self.overlay: Final = Overlay()
+        self.overlay: Final = Overlay(frozen)
 
     def get(self, key: bytes) -> bytes | None:
         place, rest = split_key(key)
@@ -78,6 +82,14 @@ class OverlaidStore:
             for key, stored in self._remote.scan(place):
                 if key not in changes.entries:
                     yield prefix + key, stored
+
+    def entries(self, key_groups: tuple[int, int], table_ids: Iterable[int]) -> Iterator[tuple[bytes, bytes]]:
+        """Everything in some tables, by key group, table and namespace; nothing is written meanwhile."""
+        for group in range(key_groups[0], key_groups[1] + 1):
+            for table_id in sorted(table_ids):
+                prefix = prefix_of(group, table_id)
+                for part in sorted(self.namespace_parts(prefix)):
+                    yield from self.scan(prefix + part)
 
     def walk(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         overlay = self.overlay

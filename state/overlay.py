@@ -6,10 +6,13 @@ written. An entry is (key group and table, namespace, key), as `entry_keys` lays
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Final, NamedTuple
 
-from .entry_keys import PREFIX_BYTES, namespace_slice
+from .entry_keys import PREFIX_BYTES, namespace_slice, split_prefix
+from .table_registry import RESERVED_TABLE
+
+_TABLE_ID_BYTES: Final = 2
 
 
 class Place(NamedTuple):
@@ -20,8 +23,11 @@ class Place(NamedTuple):
 
 
 def split_key(db_key: bytes) -> tuple[Place, bytes]:
-    """Where an entry belongs, and its key there."""
-    part = namespace_slice(db_key)
+    """Where an entry belongs, and its key there. Blocks of canonical savepoints (`canonical`) have their table for a namespace."""
+    if split_prefix(db_key)[1] == RESERVED_TABLE:
+        part = db_key[PREFIX_BYTES : PREFIX_BYTES + _TABLE_ID_BYTES]
+    else:
+        part = namespace_slice(db_key)
     return Place(db_key[:PREFIX_BYTES], part), db_key[PREFIX_BYTES + len(part) :]
 
 
@@ -77,6 +83,15 @@ class Layer:
             for part, delta in deltas.items():
                 yield Place(prefix, part), delta
 
+    def within(self, groups: Container[int]) -> Layer:
+        """The changes of these key groups alone; shares them."""
+        result = Layer()
+        result.deltas.update(
+            (prefix, deltas) for prefix, deltas in self.deltas.items() if split_prefix(prefix)[0] in groups
+        )
+        result.size = sum(delta.dropped + len(delta.entries) for _, delta in result.changes())
+        return result
+
     def _made(self, place: Place) -> Delta:
         deltas = self.deltas.setdefault(place.prefix, {})
         delta = deltas.get(place.part)
@@ -99,12 +114,15 @@ def merged(layers: Iterable[Layer]) -> Layer:
 class Overlay:
     """The layers, oldest first; the last one takes writes.
 
+    Args:
+        frozen: layers to begin with.
+
     INVARIANT O1: reading through the overlay gives what reading the store would give had all layers been written.
     Kept by: tests/state/test_overlay.py
     """
 
-    def __init__(self) -> None:
-        self._layers: list[Layer] = [Layer()]
+    def __init__(self, frozen: Iterable[Layer] = ()) -> None:
+        self._layers: list[Layer] = [*frozen, Layer()]
 
     @property
     def top(self) -> Layer:

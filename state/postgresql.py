@@ -7,24 +7,27 @@ the checkpoint it restores. See docs/adr/ for why, and `postgresql_schema.py` fo
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ..core.errors import CheckpointError, CheckpointFailureReason
+from ..core.savepoints import SavepointFormatType
 from .backend import BackendContext, BackendStatistics, CheckpointStreams, TableDescriptor
 from .cached_table import CachedTable
 from .cached_tables import CachedTables
-from .handles import ExternalVersion, KeyedStateHandle, TableInfo
+from .canonical import CanonicalTable, no_native_savepoint, restored_blocks, store_blocks, write_canonical
+from .handles import ExternalVersion, FileRef, KeyedStateHandle, TableInfo
 from .overlaid_store import OverlaidStore
 from .overlay import Layer, merged
 from .postgresql_collector import VersionCollector
 from .postgresql_connection import PostgreSQLConnection
 from .postgresql_restore import take_over
 from .postgresql_schema import set_up
-from .postgresql_store import PostgreSQLReads, StateIds, state_id
+from .postgresql_store import PostgreSQLReads, StateIds, entries_as_of, has_entries, state_id
 from .postgresql_write import require_ownership, write_layer
-from .table_registry import TableRegistry, require_format
+from .snapshot_format import FORMAT as CANONICAL
+from .table_registry import BLOCKS_INFO, RESERVED_TABLE, TableRegistry, require_format
 
 if TYPE_CHECKING:
     from .postgresql_connection import Connection
@@ -47,13 +50,13 @@ class PostgreSQLBackend:
     Raises:
         ConnectorError: PostgreSQL cannot be reached; so do all methods that read or write.
         StateError: a newer attempt owns the state.
-        CheckpointError: NOT_FOUND, when PostgreSQL no longer has what is restored.
+        CheckpointError: CORRUPT, when PostgreSQL no longer has what is restored.
     """
 
     removes_expired = True
 
     def __init__(self, context: BackendContext) -> None:
-        require_format(context.restored, (FORMAT,), context.operator, "postgresql")
+        require_format(context.restored, (FORMAT, CANONICAL), context.operator, "postgresql")
         assert context.store is not None, "who chooses the backend gives its store"
         store = context.store
         self._context = context
@@ -80,6 +83,11 @@ class PostgreSQLBackend:
         self._most_unwritten = max(1, min(_MOST_UNWRITTEN, context.cache_entries // 2))
         self._pending: PostgreSQLSnapshot | None = None
         self._at_barrier = False
+        try:
+            self._restore_blocks()
+        except BaseException:
+            self.close()
+            raise
 
     def table(self, descriptor: TableDescriptor) -> CachedTable:
         declared = self._registry.declare(descriptor)
@@ -96,7 +104,13 @@ class PostgreSQLBackend:
         layers = self._store.overlay.freeze()
         self._version = checkpoint_id + 1
         self._pending = PostgreSQLSnapshot(
-            self._context, checkpoint_id, self._writer, layers, self._registry.infos(), self._on_release
+            self._context,
+            checkpoint_id,
+            self._writer,
+            layers,
+            self._registry.infos(),
+            self._tables.canonical(self.clock.now_ms()),
+            self._on_release,
         )
         return self._pending
 
@@ -123,6 +137,18 @@ class PostgreSQLBackend:
         self._collector.close()
         self._writer.close()
         self._connection.close()
+
+    def _restore_blocks(self) -> None:
+        """Keep what a canonical savepoint holds until its tables are opened; or know of what was kept before."""
+        canonical = [handle for handle in self._context.restored if handle.format == CANONICAL]
+        if not self._context.restored:
+            return
+        state = self._connection.run(partial(self._state_id, BLOCKS_INFO))
+        kept = self._connection.run(partial(has_entries, state, self._context.key_groups))
+        if canonical or kept:
+            self._registry.require_same_numbers(self._context.restored, unless=CANONICAL)
+            self._states[RESERVED_TABLE] = state
+            store_blocks(self._store, restored_blocks(self._context, canonical, self._registry))
 
     def _state_id(self, info: TableInfo, connection: Connection) -> int:
         return state_id(connection, self._operator_id, info)
@@ -160,6 +186,22 @@ class _Writer:
         self._writing = threading.Lock()
         self.rows = 0
 
+    def canonical(
+        self,
+        version: int,
+        tables: Mapping[int, CanonicalTable],
+        infos: Sequence[TableInfo],
+        streams: CheckpointStreams,
+    ) -> dict[str, FileRef]:
+        """The files of a canonical savepoint, from a version that is complete."""
+        with self._writing:
+            states = {
+                info.table_id: self._connection.run(partial(_state_id, self._operator_id, info))
+                for info in (*infos, BLOCKS_INFO)
+            }
+            entries = entries_as_of(self._connection, states, self._context.key_groups, version)
+            return write_canonical(entries, tables, infos, self._context, streams)
+
     def write(self, layers: tuple[Layer, ...], version: int, *, complete: bool = False) -> None:
         """All of it or nothing, as rows of `version`, which is marked as complete if it is. Safe to repeat."""
         layer = merged(layers)
@@ -183,11 +225,16 @@ class _Writer:
             self._connection.close()
 
 
+def _state_id(operator_id: int, info: TableInfo, connection: Connection) -> int:
+    return state_id(connection, operator_id, info)
+
+
 class PostgreSQLSnapshot:
     """What was unwritten at the barrier. Implements `PendingSnapshot`.
 
     Args:
         layers: frozen.
+        canonical: what turns entries into those of a canonical savepoint, by table.
         on_release: called once in the loop's thread.
 
     Attributes:
@@ -201,6 +248,7 @@ class PostgreSQLSnapshot:
         writer: _Writer,
         layers: tuple[Layer, ...],
         tables: tuple[TableInfo, ...],
+        canonical: Mapping[int, CanonicalTable],
         on_release: Callable[[PostgreSQLSnapshot], None],
     ) -> None:
         self._context = context
@@ -208,6 +256,7 @@ class PostgreSQLSnapshot:
         self._writer = writer
         self.layers = layers
         self._tables = tables
+        self._canonical = canonical
         self._on_release = on_release
         self._once = threading.Lock()
         self._abandoned = False
@@ -235,6 +284,13 @@ class PostgreSQLSnapshot:
         owner = self._context.owner
         version = ExternalVersion(owner.job_id, owner.operator_id, self._checkpoint_id, owner.attempt)
         return KeyedStateHandle(FORMAT, self._context.key_groups, self._tables, {}, version)
+
+    def write_savepoint(self, streams: CheckpointStreams, kind: SavepointFormatType) -> KeyedStateHandle:
+        if kind is SavepointFormatType.NATIVE:
+            raise no_native_savepoint("postgresql", self._context.operator)
+        self.write_rows()
+        files = self._writer.canonical(self._checkpoint_id, self._canonical, self._tables, streams)
+        return KeyedStateHandle(CANONICAL, self._context.key_groups, self._tables, files)
 
     def release(self) -> None:
         self.abandon()

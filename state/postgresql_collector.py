@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ..core.errors import MillstreamError
@@ -120,7 +121,7 @@ class VersionCollector:
                     "done": self._done,
                     "floor": floor,
                 }
-                self._connection.run(lambda connection, p=parameters: _step(connection, p))  # type: ignore[misc]
+                self._connection.run(partial(_step, parameters))
         self._done = floor
 
 
@@ -142,7 +143,7 @@ def steps(first: int, last: int, size: int) -> Iterator[tuple[int, int]]:
         yield begin, min(begin + size - 1, last)
 
 
-def _step(connection: Connection, parameters: dict[str, int]) -> None:
+def _step(parameters: dict[str, int], connection: Connection) -> None:
     with connection.transaction():
         connection.execute(_SUPERSEDED, parameters)
         # What was deleted before it is gone now, so that the deletion itself need not be remembered.

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 from ..core.errors import CheckpointError, CheckpointFailureReason, StateError
 from .backend import BackendContext
 from .handles import ExternalVersion, KeyedStateHandle
-from .postgresql_store import looks, state_id
+from .postgresql_store import state_id
 from .postgresql_write import require_ownership
+from .table_registry import BLOCKS_INFO, looks
 
 if TYPE_CHECKING:
     from .postgresql_connection import Connection
@@ -55,7 +56,7 @@ def take_over(connection: Connection, context: BackendContext) -> tuple[int, int
 
     Raises:
         StateError: a newer attempt owns the state.
-        CheckpointError: NOT_FOUND, when PostgreSQL no longer has the version.
+        CheckpointError: CORRUPT, when PostgreSQL no longer has the version.
     """
     owner = context.owner
     operator_id = _fence(connection, context)
@@ -66,7 +67,7 @@ def take_over(connection: Connection, context: BackendContext) -> tuple[int, int
         owner.operator_id,
     )
     infos = [] if is_own else [info for handle, _ in handles for info in handle.tables]
-    tables = {(info.name, looks(info)): info for info in infos}
+    tables = {(info.name, looks(info)): info for info in [*infos, BLOCKS_INFO]} if infos else {}
     states = {name: state_id(connection, operator_id, tables[name]) for name in sorted(tables)}
     with connection.transaction():
         # What is checked must be what is copied.
@@ -106,7 +107,7 @@ def _require_version(
     wanted = (version.job_id, version.operator_id, *handle.key_groups, version.checkpoint_id, version.attempt)
     if connection.execute(_COMPLETE, wanted).fetchone() is None:
         raise CheckpointError(
-            CheckpointFailureReason.NOT_FOUND,
+            CheckpointFailureReason.CORRUPT,
             f"PostgreSQL does not have the state of checkpoint {version.checkpoint_id} of job {version.job_id} (any more)",
             where=f"operator '{context.operator}', key groups {handle.key_groups[0]}-{handle.key_groups[1]}",
             fix="point state.backend.postgresql.url and .schema to the database it was taken on, or restore a later "

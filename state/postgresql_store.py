@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
-from .entry_keys import split_prefix
+from .entry_keys import prefix_of, split_prefix
 from .handles import TableInfo
 from .overlay import Place
 from .postgresql_connection import PostgreSQLConnection
+from .table_registry import looks
 
 if TYPE_CHECKING:
     from .postgresql_connection import Connection
@@ -46,6 +45,10 @@ WITH RECURSIVE found AS (
 )
 SELECT namespace FROM found WHERE namespace IS NOT NULL
 """
+_AS_OF: Final = _WALK.replace("ORDER BY", "AND version <= %s ORDER BY")
+_ANY: Final = (
+    "SELECT 1 FROM entries WHERE state_id = %s AND key_group BETWEEN %s AND %s AND value IS NOT NULL LIMIT 1"
+)
 _STATE: Final = """
 WITH made AS (
     INSERT INTO states (operator_id, name, looks) VALUES (%(operator)s, %(name)s, %(looks)s)
@@ -72,10 +75,26 @@ def state_id(connection: Connection, operator_id: int, info: TableInfo) -> int:
             return int(row[0])
 
 
-def looks(info: TableInfo) -> str:
-    """Tells apart the values of one state that were written before and after a change of their type."""
-    encoded = msgspec.msgpack.encode((info.value_type, info.value_schema))
-    return hashlib.blake2b(encoded, digest_size=8).hexdigest()
+def has_entries(state: int, key_groups: tuple[int, int], connection: Connection) -> bool:
+    """Whether a state may have entries in the key groups from the first to the last."""
+    return connection.execute(_ANY, (state, *key_groups)).fetchone() is not None
+
+
+def entries_as_of(
+    connection: PostgreSQLConnection, states: Mapping[int, int], key_groups: tuple[int, int], version: int
+) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of a version that is complete, in the order of keys. Any thread, with a connection of its own."""
+    for group in range(key_groups[0], key_groups[1] + 1):
+        for table_id, state in sorted(states.items()):
+            prefix = prefix_of(group, table_id)
+            after = (b"", b"")
+            while rows := connection.run(partial(_page_as_of, (state, group, *after, version))):
+                yield from ((prefix + part + key, value) for part, key, value in rows if value is not None)
+                after = rows[-1][:2]
+
+
+def _page_as_of(parameters: tuple[Any, ...], connection: Connection) -> list[tuple[Any, ...]]:
+    return connection.execute(_AS_OF, parameters).fetchall()
 
 
 class PostgreSQLReads:
@@ -90,6 +109,8 @@ class PostgreSQLReads:
         return rows[0][0] if rows else None
 
     def scan(self, place: Place) -> Iterator[tuple[bytes, bytes]]:
+        if split_prefix(place.prefix)[1] not in self._states:  # no blocks of a canonical savepoint are kept
+            return
         address = (*self._address(place.prefix), place.part)
         query, after = _SCAN_FIRST, b""
         while rows := self._rows(query, (*address, after)):

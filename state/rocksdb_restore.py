@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Final
 
 from .backend import BackendContext
-from .canonical import renumbered_key, store_blocks
+from .canonical import renumbered_key, restored_blocks, store_blocks
 from .entry_keys import prefix_of, split_prefix
 from .entry_store import BATCH_ENTRIES
 from .handles import FileRef, KeyedStateHandle
 from .rocksdb_snapshot import download_files
 from .rocksdb_store import RocksStore, new_batch, open_read_only
 from .snapshot_format import FORMAT as CANONICAL
-from .snapshot_format import Block, read_blocks
 from .table_registry import TableRegistry
 
 _OWN_SHARED: Final = "shared/"
@@ -40,7 +39,7 @@ def restore(context: BackendContext, store: RocksStore, registry: TableRegistry)
     handles = [handle for handle in context.restored if handle.files]
     canonical = [handle for handle in handles if handle.format == CANONICAL]
     if canonical:
-        store_blocks(store, _canonical_blocks(context, canonical, registry))
+        store_blocks(store, restored_blocks(context, canonical, registry))
         handles = [handle for handle in handles if handle.format != CANONICAL]
     elif len(handles) == 1 and handles[0].key_groups == context.key_groups:
         download_files(handles[0], context.reader, store.folder)
@@ -54,20 +53,6 @@ def restore(context: BackendContext, store: RocksStore, registry: TableRegistry)
         _copy(folder, context.key_groups, store, renumbered)
         shutil.rmtree(folder)
     return {}
-
-
-def _canonical_blocks(
-    context: BackendContext, handles: list[KeyedStateHandle], registry: TableRegistry
-) -> Iterator[tuple[int, Block]]:
-    """(table id, block) of the key groups of this subtask."""
-    for handle in handles:
-        renumbered = _renumbered(handle, registry)
-        local = context.local_dir / "restored"
-        for ref in handle.files.values():
-            context.reader.download(ref, local)
-            for table_id, block in read_blocks(local, *context.key_groups):
-                yield renumbered[table_id], block
-            local.unlink()
 
 
 def _renumbered(handle: KeyedStateHandle, registry: TableRegistry) -> dict[int, int]:

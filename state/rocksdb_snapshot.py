@@ -10,7 +10,6 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -19,12 +18,11 @@ import msgspec
 from ..core.errors import CheckpointError, CheckpointFailureReason
 from ..core.savepoints import SavepointFormatType
 from .backend import BackendContext, CheckpointReader, CheckpointStreams
-from .canonical import CanonicalTable, canonical_blocks
+from .canonical import CanonicalTable, write_canonical
 from .exclusive_names import exclusive_name
 from .handles import FileRef, KeyedStateHandle, TableInfo
 from .rocksdb_store import RocksStore, open_read_only
 from .snapshot_format import FORMAT as CANONICAL
-from .snapshot_format import STATE_FILE, write_blocks
 
 FORMAT: Final = "rocksdb-1"
 """`KeyedStateHandle.format` of this layout."""
@@ -140,12 +138,7 @@ class RocksSnapshot:
         source = open_read_only(self._links)
         try:
             entries: Iterator[tuple[bytes, bytes]] = source.items()  # type: ignore[assignment]  # raw mode: bytes
-            blocks = canonical_blocks(entries, self._canonical, self._tables, self._context.operator)
-            first = next(blocks, None)
-            if first is None:
-                return {}
-            name = exclusive_name(self._context, "canonical")
-            return {STATE_FILE: streams.write_exclusive(name, write_blocks(chain((first,), blocks)))}
+            return write_canonical(entries, self._canonical, self._tables, self._context, streams)
         finally:
             source.close()
 

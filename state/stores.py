@@ -16,10 +16,13 @@ def store_of(configuration: Configuration) -> StateStore | None:
     match configuration.get(options.STATE_BACKEND):
         case "postgresql":
             url, area = options.POSTGRESQL_URL, options.POSTGRESQL_SCHEMA
-            return StateStore(
-                _required(configuration, url, "postgresql://USER@HOST/DATABASE"), configuration.get(area)
-            )
-    return None
+            example = "postgresql://USER@HOST/DATABASE"
+        case "redis":
+            url, area = options.REDIS_URL, options.REDIS_PREFIX
+            example = "redis://HOST:6379/0"
+        case _:
+            return None
+    return StateStore(_required(configuration, url, example), configuration.get(area))
 
 
 def _required(configuration: Configuration, option: ConfigOption[str | None], example: str) -> str:
@@ -36,7 +39,7 @@ def _required(configuration: Configuration, option: ConfigOption[str | None], ex
 
 def cache_entries_of(configuration: Configuration) -> int:
     """The bound on entries in memory of the configured backend."""
-    is_external = configuration.get(options.STATE_BACKEND) == "postgresql"
+    is_external = configuration.get(options.STATE_BACKEND) in ("postgresql", "redis")
     option: ConfigOption[int] = (
         options.EXTERNAL_CACHE_ENTRIES if is_external else options.ROCKSDB_CACHE_ENTRIES
     )

@@ -222,7 +222,7 @@ SAVEPOINT_IGNORE_UNCLAIMED_STATE: Final = _option(
 STATE_BACKEND: Final = _option(
     "state.backend.type",
     "hashmap",
-    choice("hashmap", "rocksdb", "postgresql"),
+    choice("hashmap", "rocksdb", "postgresql", "redis"),
     "Where keyed state lives: in memory, on local disk with incremental checkpoints, or in a database.",
 )
 ROCKSDB_CACHE_ENTRIES: Final = _option(
@@ -261,6 +261,18 @@ POSTGRESQL_SCHEMA: Final = _option(
     "millstream",
     text("a name", "millstream"),
     "The schema that the backend `postgresql` keeps its tables in; made if it is missing.",
+)
+REDIS_URL: Final = _option(
+    "state.backend.redis.url",
+    None,
+    _maybe(text("a URL", "redis://HOST:6379/0")),
+    "The database of the backend `redis`.",
+)
+REDIS_PREFIX: Final = _option(
+    "state.backend.redis.prefix",
+    "millstream",
+    text("a name", "millstream"),
+    "What the keys of the backend `redis` begin with.",
 )
 EXTERNAL_CACHE_ENTRIES: Final = _option(
     "state.backend.external.cache.entries",

@@ -98,7 +98,7 @@ class OperatorHarness:
 
     Args:
         spec: the operator. As in a job, each subtask and attempt gets a copy of the user's objects in it.
-        backend: `hashmap`, `rocksdb` or `postgresql`.
+        backend: `hashmap`, `rocksdb`, `postgresql` or `redis`.
         parallelism: number of subtasks; records of a keyed operator go to the one that owns their key group.
         max_parallelism: number of key groups.
         cache_entries: bound of the write-back cache of backends that have one.

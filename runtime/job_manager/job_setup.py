@@ -52,6 +52,7 @@ DEFAULT_CHECKPOINT_DIR: Final = ".millstream/checkpoints"
 _PRELOAD_OF_BACKEND: Final = {
     "rocksdb": ("rocksdict", "millstream.state.rocksdb"),
     "postgresql": ("psycopg", "millstream.state.postgresql"),
+    "redis": ("redis", "millstream.state.redis"),
 }
 _DELETED_AFTER: Final[dict[str, frozenset[JobStatus]]] = {
     "RETAIN_ON_CANCELLATION": frozenset(),
@@ -104,7 +105,7 @@ def run_from(
     """The run of a job that begins at `origin`. Raises as `prepare_run`, and what `fencing` raises."""
     check_unaligned(configuration)
     graph = build_execution_graph(job)
-    store_of(configuration)  # raises where the backend has no database
+    _check_store(configuration)
     regions = failover_regions(job, configuration)
     name = job.settings.name
     fencing = Unfenced() if fencing is None else fencing
@@ -180,6 +181,18 @@ def check_unaligned(configuration: Configuration) -> None:
             f"unaligned checkpoints are exactly-once, and the mode is {mode}, which never aligns",
             where=f"{options.UNALIGNED_ENABLED.key}: true",
             fix=f"set {options.CHECKPOINTING_MODE.key} to EXACTLY_ONCE, or leave unaligned checkpoints off",
+        )
+
+
+def _check_store(configuration: Configuration) -> None:
+    """Refuses a backend without its database, and one that would never hand anything on to it."""
+    store_of(configuration)
+    backend = configuration.get(options.STATE_BACKEND)
+    if backend == "redis" and configuration.get(options.CHECKPOINTING_INTERVAL) is None:
+        raise ConfigurationError(
+            "the state backend 'redis' takes what a checkpoint holds, and checkpoints are off",
+            where=f"{options.STATE_BACKEND.key}: {backend}",
+            fix=f"set {options.CHECKPOINTING_INTERVAL.key}, for example to 10 s",
         )
 
 

@@ -16,10 +16,11 @@ from tests.operators.kinds import KINDS, Kind
 from tests.operators.scenario import World
 
 
-@pytest.fixture(params=["postgresql"])
+@pytest.fixture(params=["postgresql", "redis"])
 def database(request: pytest.FixtureRequest) -> tuple[str, dict[str, str]]:
     """The name of a backend, and its configuration."""
-    server: Server = request.getfixturevalue(request.param)
+    fixture = {"postgresql": "postgresql", "redis": "redis_server"}[request.param]
+    server: Server = request.getfixturevalue(fixture)
     return request.param, {f"state.backend.{request.param}.url": server.url}
 
 

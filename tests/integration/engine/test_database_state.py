@@ -17,7 +17,7 @@ from tests.services.availability import unavailable
 EVENTS = 30_000
 
 
-@pytest.fixture(params=["postgresql"])
+@pytest.fixture(params=["postgresql", "redis"])
 def backend(request: pytest.FixtureRequest) -> str:
     return request.param
 

@@ -19,6 +19,7 @@ BACKENDS = [
     "hashmap",
     "rocksdb",
     "postgresql",
+    "redis",
 ]
 
 
