@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from millstream import (
@@ -177,33 +177,37 @@ def test_answers_only_grow_while_a_real_job_takes_and_deletes_checkpoints(
 
 
 class Vanishing:
-    """A run whose every checkpoint completes, and is deleted, just while it is looked for: `steps` says what each listing shows."""
+    """A run whose every checkpoint completes, and is deleted, just while it is looked for.
 
-    def __init__(self, complete: list[set[int]]) -> None:
-        self.complete = complete
+    `steps` says for each listing which checkpoint is complete by then, and whether the next one is being written.
+    """
+
+    def __init__(self, steps: list[tuple[int, bool]]) -> None:
+        self.steps = steps
         self.listings = 0
 
     def url(self, path: str = "") -> str:
         return path
 
     def entries(self, path: str = "") -> list[Entry]:
-        """Folders stay a moment longer than `_metadata`; one more than is complete is being written."""
-        now = self.complete[min(self.listings, len(self.complete) - 1)]
+        """Folders stay longer than `_metadata`: so long that none goes."""
+        newest, writing = self.steps[min(self.listings, len(self.steps) - 1)]
         self.listings += 1
         if path == "run":
-            shown = {*now, max(now) + 1, max(now) - 1}
-            return [Entry(f"chk-{number}", True, 0, 0) for number in sorted(shown)]
-        number = int(path.rpartition("-")[2])
-        return [Entry("_metadata", False, 1, number)] if number in now else []
+            return [Entry(f"chk-{number}", True, 0, 0) for number in range(4, newest + 1 + writing)]
+        return [Entry("_metadata", False, 1, newest)] if path == f"run/chk-{newest}" else []
 
 
-@given(st.lists(st.integers(0, 2), min_size=1, max_size=30))
-def test_the_newest_checkpoint_is_found_whenever_others_complete_and_go(steps: list[int]) -> None:
-    complete, newest = [], 5
-    for step in steps:
+@given(st.lists(st.tuples(st.integers(0, 1), st.booleans()), min_size=1, max_size=20))
+@example([(0, True), (0, True), (1, True), (0, False)])  # complete and gone between two looks: once missed
+def test_the_newest_checkpoint_is_found_whenever_others_complete_and_go(
+    drawn: list[tuple[int, bool]],
+) -> None:
+    steps, newest = [], 5
+    for step, writing in drawn:
         newest += step
-        complete.append({newest})
-    found = queries._newest_of_run(Vanishing(complete), "run")  # type: ignore[arg-type]  # as much of it as is used
+        steps.append((newest, writing))
+    found = queries._newest_of_run(Vanishing(steps), "run")  # type: ignore[arg-type]  # as much of it as is used
     assert found is not None
     assert 5 <= found[0] <= newest
 
