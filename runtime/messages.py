@@ -104,10 +104,12 @@ class FinishTasks(_Message, frozen=True):
 
     Attributes:
         commit_now: the job takes no checkpoints: two-phase-commit sinks make their output visible now.
+        final_checkpoint_id: the last checkpoint; it is complete, whether or not its notification has come.
     """
 
     attempt: int
     commit_now: bool
+    final_checkpoint_id: int | None = None
 
 
 class CancelTasks(_Message, frozen=True):

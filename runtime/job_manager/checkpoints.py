@@ -199,6 +199,11 @@ class Checkpoints:
         return self._coordinator.retained_ids
 
     @property
+    def latest_id(self) -> int | None:
+        """The newest completed checkpoint."""
+        return self._coordinator.latest_completed_id
+
+    @property
     def latest_path(self) -> str | None:
         """Full path of the newest completed checkpoint."""
         latest = self._coordinator.latest_completed_id

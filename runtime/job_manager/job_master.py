@@ -439,7 +439,8 @@ class JobMaster:
                 assert self._checkpoints is not None
                 self._checkpoints.request_final()
             case FinishAll(attempt=attempt, commit_now=commit_now):
-                self._send_to_workers_of(attempt, wire.FinishTasks(attempt, commit_now))
+                latest = None if self._checkpoints is None else self._checkpoints.latest_id
+                self._send_to_workers_of(attempt, wire.FinishTasks(attempt, commit_now, latest))
             case CancelAll(attempt=attempt, region=region):
                 self._sources.close(self._run.regions[region])
                 self._send_to_workers_of(attempt, wire.CancelTasks(attempt))

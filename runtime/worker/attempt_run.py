@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, assert_never
 
-from ...checkpoint.messages import FromTask, NotifyCheckpointComplete
+from ...checkpoint.messages import FromTask, NotifyCheckpointAborted, NotifyCheckpointComplete
 from ...core.clock import Clock
 from ...core.configuration import Configuration
 from ...core.errors import ConnectorError
@@ -254,16 +254,21 @@ class AttemptRun:
             case TriggerSource(subtask=subtask, trigger=trigger):
                 self._source(subtask).trigger(trigger)
             case NotifyTasks(notification=notification):
-                for task in reversed(self._tasks):
-                    task.notify(notification)
-                if isinstance(notification, NotifyCheckpointComplete):
-                    self._snapshots.completed(notification.checkpoint_id, self._attempt)
-            case FinishTasks():
+                self._notify(notification)
+            case FinishTasks(final_checkpoint_id=final_id):
                 self._finishing = message
+                if final_id is not None:
+                    self._notify(NotifyCheckpointComplete(final_id))
                 if message.commit_now:
                     self._attempt.commit_now()
             case _:
                 assert_never(message)
+
+    def _notify(self, notification: NotifyCheckpointComplete | NotifyCheckpointAborted) -> None:
+        for task in reversed(self._tasks):
+            task.notify(notification)
+        if isinstance(notification, NotifyCheckpointComplete):
+            self._snapshots.completed(notification.checkpoint_id, self._attempt)
 
     def _source(self, subtask: str) -> SourceTask:
         task = {str(id_): task for id_, task in self._attempt.by_id().items()}[subtask]

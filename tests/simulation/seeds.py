@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from tests.simulation import (
     barrier_world,
     checkpoint_world,
+    job_world,
     keyed_world,
     leadership_world,
     loop_world,
@@ -26,6 +27,7 @@ def _loops(seed: int) -> None:
 WORLDS: dict[str, Callable[[int], object]] = {
     "barriers": barrier_world.play,
     "coordinator": lambda seed: checkpoint_world.World(seed).run(),
+    "jobs": lambda seed: job_world.World(seed).run(),
     "keyed-state": keyed_world.play,
     "leadership": lambda seed: leadership_world.World(seed).run(),
     "loops": _loops,
