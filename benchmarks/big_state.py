@@ -29,7 +29,7 @@ from millstream.state.backends import BackendType, create_backend
 from millstream.state.handles import KeyedStateHandle
 from millstream.state.memory import WorkerMemory
 
-from .__main__ import Outcome, write
+from .figures import Outcome, write
 
 VALUE_BYTES: Final = 400
 ENTRY_BYTES: Final = 500  # with its key, as RocksDB stores it; about 700 as objects on the heap
