@@ -58,7 +58,7 @@ def _two_workers(name: str, workload: str, records: int, bar: float) -> Row:
 def _checkpoint_cost(name: str, settings: dict[str, str]) -> Row:
     off = Measurement("job", "w3", 6 * MILLION, settings, "generator")
     on = {**settings, "execution.checkpointing.interval": "1 s", "execution.checkpointing.dir": "{folder}"}
-    return Row(name, Measurement("job", "w3", 6 * MILLION, on, "generator"), off, 0.92)
+    return Row(name, Measurement("job", "w3", 6 * MILLION, on, "generator"), off, 0.95)
 
 
 ROCKSDB = {"state.backend.type": "rocksdb"}
