@@ -106,7 +106,11 @@ def get(
     key: Annotated[str, typer.Argument(metavar="KEY", help="A key, by the type it was declared with.")],
     directory: Annotated[
         str | None,
-        typer.Option("--dir", metavar="DIR", help="The checkpoint directory; default: the configured one."),
+        typer.Option(
+            "--dir",
+            metavar="DIR",
+            help="The checkpoint directory; default: where a job started here writes to.",
+        ),
     ] = None,
     allow_pickle: AllowPickle = False,
 ) -> None:
@@ -121,18 +125,15 @@ def get(
         lines = client.read(question)
     _print(lines)
     if not lines:
+        sys.stderr.write(f"'{state}' of operator '{operator}' holds nothing under the key {key}\n")
         raise typer.Exit(NOTHING_OR_DIFFERENT)
 
 
 def _configured_directory() -> str:
-    from .core.configuration import load_configuration, options
+    from .core.configuration import load_configuration
+    from .runtime.job_manager.job_setup import checkpoint_directory
 
-    directory = load_configuration().get(options.CHECKPOINTING_DIR)
-    if directory is None:
-        raise typer.BadParameter(
-            f"no checkpoint directory is configured ({options.CHECKPOINTING_DIR.key})", param_hint="--dir"
-        )
-    return str(directory)
+    return checkpoint_directory(load_configuration())
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -93,6 +93,8 @@ def test_get_prints_the_value_as_of_the_last_checkpoint(
         ]
         assert state("get", Path(path).parent.name, "totals", "total", "a", *where) == "3\n"
         assert state(*ask, "total", "nobody", *where, code=3) == ""
+        nothing = CliRunner().invoke(app, [str(part) for part in (*ask, "total", "nobody", *where)])
+        assert nothing.stderr == "'total' of operator 'totals' holds nothing under the key nobody\n"
 
 
 def test_what_is_not_there_is_one_clear_error(totals: Totaling, state: Call, tmp_path: Path) -> None:
@@ -108,13 +110,13 @@ def test_what_is_not_there_is_one_clear_error(totals: Totaling, state: Call, tmp
             state("get", "other", "totals", "total", "a", "--dir", tmp_path / "checkpoints")
 
 
-def test_get_without_a_directory_takes_the_configured_one(
+def test_get_without_a_directory_takes_the_one_that_a_job_started_here_writes_to(
     totals: Totaling, state: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert (
-        "no checkpoint directory is configured" in CliRunner().invoke(app, ["get", "j", "o", "s", "k"]).stderr
-    )
+    with pytest.raises(CheckpointError, match="totals") as caught:
+        state("get", "totals", "totals", "total", "a")
+    assert caught.value.where == str(tmp_path / ".millstream/checkpoints")
     monkeypatch.setenv("MILLSTREAM_EXECUTION_CHECKPOINTING_DIR", str(tmp_path / "checkpoints"))
     with totals() as job:
         job.take(("a", "x", 1))
