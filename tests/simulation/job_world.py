@@ -10,11 +10,13 @@ from __future__ import annotations
 import errno
 import secrets
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -83,8 +85,8 @@ class World:
     def run(self) -> None:
         """To the end of the job."""
         with pytest.MonkeyPatch.context() as patch:
-            for helper_thread in (JobManagerBackground, WorkerBackground):
-                patch.setattr(helper_thread, "__new__", lambda *_: Calls(self.random))
+            for module in _modules_with_helper_threads():
+                patch.setattr(module, "Background", lambda *_: Calls(self.random))
             patch.setattr(secrets, "token_hex", lambda count: self.random.randbytes(count).hex())
             patch.setattr(job_setup, "new_job_id", lambda: JobId(self.random.randbytes(16).hex()))
             if self._plant is not None:
@@ -245,6 +247,12 @@ class World:
         if len(numbers) % 2:
             return self.source(env, numbers)
         return self.source(env, numbers[::2]).union(self.source(env, numbers[1::2]))
+
+
+def _modules_with_helper_threads() -> list[ModuleType]:
+    """Wherever the runtime makes one by this name."""
+    kinds = (JobManagerBackground, WorkerBackground)
+    return [module for module in list(sys.modules.values()) if getattr(module, "Background", None) in kinds]
 
 
 def key_of(record: tuple[str, int]) -> str:
