@@ -31,9 +31,9 @@ def open(  # noqa: A001 - `state_reader.open(path)`, as `wave.open` and `tarfile
 ) -> StateSnapshot:
     """Open a checkpoint or savepoint for reading, without the program that wrote it. Nothing is changed.
 
-    >>> with open("checkpoints/3f2a/chk-7") as snapshot:  # doctest: +SKIP
-    ...     for entry in snapshot.operator("totals").keyed("total").entries():
-    ...         print(entry.key, entry.value)
+    with state_reader.open("checkpoints/3f2a/chk-7") as snapshot:
+        for entry in snapshot.operator("totals").keyed("total").entries():
+            print(entry.key, entry.value)
 
     Args:
         path: of the folder or of its `_metadata`: a path or an fsspec URL.
