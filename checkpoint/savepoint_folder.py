@@ -39,7 +39,7 @@ class SavepointFolder:
     def __init__(
         self, url: str, *, retry: RetryPolicy | None = None, token: Callable[[], str] = random_token
     ) -> None:
-        directory, _, self._name = url.rstrip("/").rpartition("/")
+        directory, _, self._name = open_files(url).url().rstrip("/").rpartition("/")
         self._files = open_files(directory or "/", token)
         self._retry = retry or RetryPolicy()
         self._token = token

@@ -14,12 +14,14 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import cloudpickle
+import msgspec
 
 from ...connectors.collection import _CHUNK, CollectionData, _from_chunks
 from ...core.errors import SerializationSetupError
 from ...core.types import register_classes
 from ...core.types.classes import is_enum_class, is_record_class
 from .job_graph import ChainedOperator, JobGraph
+from .struct_classes import reduce_meta, reduce_struct_class
 from .unpicklable import find_unpicklable
 
 _PREPARATIONS: list[Callable[[], None]] = []
@@ -89,6 +91,8 @@ class _ClassCollectingPickler(cloudpickle.Pickler):  # type: ignore[misc]  # pub
             return _code_from_file, (make, arguments, obj.co_filename)
         if type(obj) is CollectionData:
             return _from_chunks, ([self._dump_apart(*chunk) for chunk in _chunks_of(obj)], obj.length)
+        if type(obj) is msgspec.Meta:
+            return reduce_meta(obj)
         reduced = super().reducer_override(obj)
         if (
             isinstance(reduced, tuple)
@@ -97,6 +101,8 @@ class _ClassCollectingPickler(cloudpickle.Pickler):  # type: ignore[misc]  # pub
         ):
             self._seen.add(obj)
             self._new.append(obj)
+        if isinstance(reduced, tuple) and isinstance(obj, type) and issubclass(obj, msgspec.Struct):
+            return reduce_struct_class(obj)
         return reduced
 
     def _dump_apart(self, values: list[Any], timestamps: list[int] | None) -> bytes:

@@ -126,3 +126,9 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_counts_before_those_
 def test_records_of_releases_without_savepoints_are_read():
     old = b'{"job_id":"0","job_name":"clicks","last_attempt":3}'
     assert msgspec.json.decode(old, type=JobRecord) == JobRecord("0", "clicks", 3, None)
+
+
+@pytest.mark.parametrize("name", ["mine", "./mine", "mine/"])
+def test_a_relative_path_is_meant_from_where_the_process_is(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    assert SavepointFolder(name).url == str(tmp_path / "mine")
