@@ -19,7 +19,7 @@ import msgspec
 from ...connectors.collection import _CHUNK, CollectionData, _from_chunks
 from ...core.errors import SerializationSetupError
 from ...core.types import register_classes
-from ...core.types.classes import is_enum_class, is_record_class
+from ...core.types.classes import class_name, is_enum_class, is_record_class
 from .job_graph import ChainedOperator, JobGraph
 from .struct_classes import reduce_meta, reduce_struct_class
 from .unpicklable import find_unpicklable
@@ -82,7 +82,7 @@ class _ClassCollectingPickler(cloudpickle.Pickler):  # type: ignore[misc]  # pub
 
     def __init__(self, buffer: io.BytesIO) -> None:
         super().__init__(buffer, protocol=pickle.HIGHEST_PROTOCOL)
-        self._seen: set[type] = set()
+        self._seen: set[str] = set()
         self._new: list[type] = []
 
     def reducer_override(self, obj: Any) -> Any:
@@ -97,9 +97,9 @@ class _ClassCollectingPickler(cloudpickle.Pickler):  # type: ignore[misc]  # pub
         if (
             isinstance(reduced, tuple)
             and (is_record_class(obj) or is_enum_class(obj))
-            and obj not in self._seen
+            and class_name(obj) not in self._seen  # a frozen dataclass with slots refers to one of its name
         ):
-            self._seen.add(obj)
+            self._seen.add(class_name(obj))
             self._new.append(obj)
         if isinstance(reduced, tuple) and isinstance(obj, type) and issubclass(obj, msgspec.Struct):
             return reduce_struct_class(obj)

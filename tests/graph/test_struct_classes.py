@@ -73,7 +73,7 @@ class Point(NamedTuple):
         return self.x + self.y
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, frozen=True)
 class Slotted:
     a: int
     items: list[int] = field(default_factory=lambda: [7])
