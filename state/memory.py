@@ -21,6 +21,8 @@ DEFAULT_BYTES: Final = 512 << 20
 _MOST_ITEMS: Final = 32
 _REFERENCE_BYTES: Final = 120
 """What an entry costs in the dicts of a cached table and its layers, which are at most two thirds full, beside its key and value."""
+_FIELD_BYTES: Final = 16
+"""What a field takes in its object, with the room for more that the interpreter keeps."""
 _HEADER_BYTES: Final = 64
 _SHARED: Final = (type(None), bool, Enum, type)
 """Types whose objects are there anyway."""
@@ -122,8 +124,10 @@ def _of_items(items: Iterable[Any], count: int, depth: int) -> int:
 
 def _of_fields(value: Any, depth: int) -> int:
     fields = getattr(value, "__dict__", None)
-    if fields is not None:
-        return _bytes_of(fields, depth)
+    if (
+        fields is not None
+    ):  # the interpreter shares the names, and makes the dict itself only for those who ask
+        return _FIELD_BYTES * len(fields) + _of_items(fields.values(), len(fields), depth + 1)
     names: Any = getattr(type(value), "__struct_fields__", None) or getattr(type(value), "__slots__", ())
     names = (names,) if isinstance(names, str) else names
     return sum(_bytes_of(getattr(value, name, None), depth) for name in names)
