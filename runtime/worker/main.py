@@ -25,6 +25,9 @@ from .worker import Worker
 
 _CONNECT_TIMEOUT_S: Final = 30.0
 _PR_SET_PDEATHSIG: Final = 1
+_SWITCH_INTERVAL_S: Final = 0.000_5
+"""A helper thread that writes a checkpoint gives the interpreter up at each system call, and waits this long to have it back from a
+loop that computes; with the usual 5 ms, a small snapshot under backpressure takes tens of ms. Where no thread waits it costs nothing."""
 
 
 def run_worker(spec: SpawnWorker, *, parent: int, lifeline: int, news: LeaderNews | None = None) -> int:
@@ -38,6 +41,7 @@ def run_worker(spec: SpawnWorker, *, parent: int, lifeline: int, news: LeaderNew
     lifeline closes, where the kernel offers no such service.
     """
     die_with_parent(parent)
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches the whole group; the client coordinates the end

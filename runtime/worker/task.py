@@ -27,8 +27,8 @@ from .pacing import FastestPace, Pace
 from .suspension import Suspension
 
 _NEVER_MS: Final = 1 << 62
-_SLOW_STEP_MS: Final = 20
-_QUICK_STEP_MS: Final = 5
+_SLOW_STEP_MS: Final = 8
+_QUICK_STEP_MS: Final = 2
 _FIRST_STEP_RECORDS: Final = 16
 """How long a record takes is not known at first, and 1,024 of 10 ms each would keep the loop from everything else for 10 s.
 Full batches are reached within seven quick steps."""
