@@ -66,8 +66,9 @@ class CompletedCheckpointStore:
 
     @property
     def latest(self) -> CompletedCheckpoint | None:
-        """The one with the highest id."""
-        return self._checkpoints[-1] if self._checkpoints else None
+        """The one with the highest id. From any thread."""
+        checkpoints = self._checkpoints
+        return checkpoints[-1] if checkpoints else None
 
     def needs(self, file: FileRef) -> bool:
         """Whether deleting the file could harm a retained checkpoint or a snapshot that is still being taken."""
@@ -93,8 +94,8 @@ class CompletedCheckpointStore:
         if any(c.checkpoint_id == checkpoint.checkpoint_id for c in self._checkpoints):
             msg = f"checkpoint {checkpoint.checkpoint_id} is already in the store"
             raise ValueError(msg)
-        self._checkpoints.append(checkpoint)
-        self._checkpoints.sort(key=lambda c: c.checkpoint_id)
+        # A new list, not one sorted in place: to readers in other threads that is empty meanwhile.
+        self._checkpoints = sorted([*self._checkpoints, checkpoint], key=lambda c: c.checkpoint_id)
         self._references.update(file.path for file in checkpoint.files)
 
     def _take_folders(self) -> tuple[int, ...]:

@@ -134,10 +134,10 @@ class CheckpointCoordinator:
         return min(deadlines, default=None)
 
     def statistics(self) -> CoordinatorStatistics:
-        """A snapshot for metrics, the command line and tests."""
+        """A snapshot for metrics, the command line and tests. From any thread."""
         pending = tuple(
             PendingCheckpoint(p.checkpoint_id, p.phase, p.started_ms, len(p.acks), len(p.job.subtasks))
-            for p in self._pending.values()
+            for p in list(self._pending.values())  # one step, in which no other thread changes it
         )
         counts = self._counts
         return CoordinatorStatistics(

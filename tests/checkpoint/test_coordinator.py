@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
 import pytest
 
 from millstream.checkpoint.completed_store import CompletedCheckpointStore
@@ -411,6 +415,34 @@ def test_statistics_tell_what_happened():
         1,
         3,
     )
+
+
+def test_statistics_are_asked_by_other_threads_while_checkpoints_come_and_go():
+    d = Driver(retained=3, max_concurrent=4)
+    asked, over = [], Event()
+
+    def ask():
+        while not over.is_set():
+            asked.append((d.machine.latest_completed_id, d.machine.statistics()))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            answers = pool.submit(ask)
+            try:
+                for _ in range(300):
+                    numbers = [d.start_and_ack() for _ in range(4)]
+                    for number in numbers:
+                        d.tell(MetadataDurable(number))
+            finally:
+                over.set()
+            answers.result()
+    finally:
+        sys.setswitchinterval(interval)
+    latest = [number for number, _ in asked if number is not None]
+    assert latest == sorted(latest)
+    assert d.machine.statistics().completed == 1_200
 
 
 def test_with_two_in_flight_the_older_one_may_finish_last():
