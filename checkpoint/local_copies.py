@@ -130,6 +130,13 @@ class _CopyingStreams:
         self._copies.keep(self._checkpoint_id, (file,))
         return file
 
+    def write_small(self, name: str, content: bytes, most: int) -> FileRef:
+        return (
+            self.write_exclusive(name, [content])
+            if len(content) > most
+            else self._streams.write_small(name, content, most)
+        )
+
     def upload_shared(self, local: Path) -> FileRef:
         file = self._streams.upload_shared(local)
         self._copies.link(file, local)

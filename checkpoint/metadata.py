@@ -25,7 +25,8 @@ from .coordination import CheckpointData
 from .snapshot_files import operator_files, operator_inline_size
 
 METADATA_FILE: Final = "_metadata"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+"""2: what would be a small file may live in the metadata."""
 
 _MAGIC: Final = b"MLSTRMCK"
 _PREFIX: Final = struct.Struct(">HQ")

@@ -121,6 +121,9 @@ class CheckpointStreams(Protocol):
             CheckpointError: STORAGE, when the storage fails for good.
         """
 
+    def write_small(self, name: str, content: bytes, most: int) -> FileRef:
+        """The same; content of at most `most` bytes becomes no file, but part of the metadata."""
+
     def upload_shared(self, local: Path) -> FileRef:
         """Copy a local immutable file to a new unique name in `shared/`. Durable on return. Raises as above."""
 

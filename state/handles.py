@@ -13,7 +13,7 @@ ACCUMULATORS_STATE: Final = "accumulators"
 
 
 class FileRef(msgspec.Struct, frozen=True):
-    """A file under the checkpoint directory.
+    """A file under the checkpoint directory, or what would be one if it were not so small.
 
     Attributes:
         path: relative to the job's folder, `chk-<n>/...` for a file of one checkpoint, `shared/...` for one that several
@@ -21,12 +21,14 @@ class FileRef(msgspec.Struct, frozen=True):
         size: bytes.
         checksum: `xxh3_128` of the content, hexadecimal; verified on every read.
         shared: whether it lives in `shared/` and is reference-counted.
+        content: all of it, where there is no such file: `path` then names the metadata.
     """
 
     path: str
     size: int
     checksum: str
     shared: bool
+    content: bytes | None = None
 
 
 class TableInfo(msgspec.Struct, frozen=True):

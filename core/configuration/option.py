@@ -222,16 +222,22 @@ def duration(minimum_ms: int = 0, example: str = "10 s") -> Form[Any]:
     return Form(f"a length of time{least}, with a unit (ms, s, min, h, d)", example, parse, write_duration)
 
 
-def memory_size(example: str) -> Form[Any]:
-    """Amounts of memory, as `int` bytes: "64 kb", "128 mb", "1 gb"; a bare number is bytes. As in Flink, 1 kb is 1024 bytes."""
+def memory_size(example: str, *, zero: bool = False, most: int | None = None) -> Form[Any]:
+    """Amounts of memory, as `int` bytes: "64 kb", "128 mb", "1 gb"; a bare number is bytes. As in Flink, 1 kb is 1024 bytes.
+
+    `zero`: it may be nothing; `most`: bytes."""
 
     def parse(raw: Any) -> int:
         found = re.fullmatch(r"(\d+)\s*([a-z]*)", str(raw).strip().lower())
-        if isinstance(raw, bool) or found is None or found[2] not in _MEMORY_UNITS or not int(found[1]):
+        if isinstance(raw, bool) or found is None or found[2] not in _MEMORY_UNITS:
             raise ValueError(raw)
-        return int(found[1]) * _MEMORY_UNITS[found[2]]
+        size = int(found[1]) * _MEMORY_UNITS[found[2]]
+        if (size == 0 and not zero) or (most is not None and size > most):
+            raise ValueError(raw)
+        return size
 
-    return Form("an amount of memory, with a unit (b, kb, mb, gb)", example, parse, write_memory_size)
+    limit = "" if most is None else f" of at most {write_memory_size(most)}"
+    return Form(f"an amount of memory{limit}, with a unit (b, kb, mb, gb)", example, parse, write_memory_size)
 
 
 def write_memory_size(size: int) -> str:

@@ -151,6 +151,13 @@ CHECKPOINTING_DIR: Final = _option(
     _maybe(text("a folder or an fsspec URL", "s3://bucket/checkpoints")),
     "Where checkpoints are stored: <dir>/<job id>/chk-<n>.",
 )
+DATA_INLINE_THRESHOLD: Final = _option(
+    "execution.checkpointing.data-inline-threshold",
+    20 << 10,
+    memory_size("20 kb", zero=True, most=1 << 20),
+    "Records that barriers overtook at a subtask are kept in the checkpoint's metadata, if they are no more than that, instead of in"
+    " files of their own.",
+)
 NUM_RETAINED_CHECKPOINTS: Final = _option(
     "execution.checkpointing.num-retained",
     3,

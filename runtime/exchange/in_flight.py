@@ -6,10 +6,14 @@ Source: FLIP-76 (unaligned checkpoints); FLINK-27251 (a barrier that waits in th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 Frame: TypeAlias = tuple[int, bytes | memoryview]
 """Kind and payload, as on the wire."""
+
+_CHANNEL_HEADER_BYTES: Final = 32
+_FRAME_HEADER_BYTES: Final = 8
+"""At most, in `checkpoint/channel_state.py`."""
 
 
 class InFlightRecords:
@@ -40,6 +44,13 @@ class InFlightRecords:
     def size_bytes(self) -> int:
         """Of everything kept so far."""
         return sum(len(payload) for frames in self.frames.values() for _, payload in frames)
+
+    def fits(self, size: int) -> bool:
+        """Whether what is kept can be encoded in so many bytes, for each exchange and for all together."""
+        headers = sum(
+            _CHANNEL_HEADER_BYTES + _FRAME_HEADER_BYTES * len(frames) for frames in self.frames.values()
+        )
+        return self.size_bytes + headers <= size
 
     def open(self, channel_id: int) -> None:
         """The channel may bring more before its barrier."""

@@ -158,14 +158,16 @@ class Peers:
         """Connect, or wait to be connected by, the workers this attempt exchanges data with. Raises OSError."""
         self._attempt = attempt
         waiting = self._listener.begin(attempt, self._attach)
+        for peer, connection in waiting.items():  # before anything fails: `end` closes what is attached
+            self._attach(peer, connection)
         for peer in peers:
             if peer in waiting:
-                self._attach(peer, waiting[peer])
-            elif self._worker < peer:
+                continue
+            if self._worker < peer:
                 sock = connect(addresses[peer], _CONNECT_TIMEOUT_S)
-                connection = FramedSocket(sock, secret=self._listener.secret, role=Role.CONNECTOR)
-                connection.send(_HELLO, 0, msgspec.msgpack.encode(_Hello(attempt, self._worker)))
-                self._attach(peer, _Connection(connection))
+                framed = FramedSocket(sock, secret=self._listener.secret, role=Role.CONNECTOR)
+                framed.send(_HELLO, 0, msgspec.msgpack.encode(_Hello(attempt, self._worker)))
+                self._attach(peer, _Connection(framed))
             else:
                 self._unsent.setdefault(peer, [])
 

@@ -199,7 +199,9 @@ class Attempt:
         self, task: Task, in_flight: InFlightRecords, streams: CheckpointStreams
     ) -> dict[str, tuple[ChannelStateHandle, ...]]:
         """Write what barriers overtook at the task; by operator id. Raises CheckpointError STORAGE. From any thread."""
-        return write_channel_state(in_flight, task.subtask, self.graph, self._codecs, streams)
+        return write_channel_state(
+            in_flight, task.subtask, self.graph, self._codecs, streams, self.settings.inline_bytes
+        )
 
     def commit_now(self) -> None:
         """The job takes no checkpoints and has ended: two-phase-commit sinks make their output visible."""

@@ -115,6 +115,7 @@ class AttemptRun:
             return self._guarded(self._deliver) or busy
         busy = self._guarded(self._deliver_and_fire) or busy
         busy = self._run_handed_over() or busy
+        busy = self._hurry_barriers() or busy
         for task in self._tasks:
             if self._runs() and self._step_task(task):
                 busy = True
@@ -191,6 +192,17 @@ class AttemptRun:
         except self._services.user_errors as error:
             self._fail(error, task.subtask)
             return True
+
+    def _hurry_barriers(self) -> bool:
+        """Barriers that overtake pass through all tasks here at once, and leave for other workers: they would wait for a piece of
+        input of every task at each."""
+        hurried = False
+        for task in reversed(self._tasks):  # upstream first
+            if self._runs():
+                hurried = self._guarded(task.hurry, task.subtask) or hurried
+        if hurried:
+            self._peers.pump_out()
+        return hurried
 
     def _run_handed_over(self) -> bool:
         ran = False

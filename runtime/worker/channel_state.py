@@ -41,12 +41,15 @@ def write_channel_state(
     graph: ExecutionGraph,
     codecs: Mapping[int, BatchCodec],
     streams: CheckpointStreams,
+    inline_bytes: int,
 ) -> dict[str, tuple[ChannelStateHandle, ...]]:
-    """A file for each exchange of the subtask that had anything under way; handles by the id of the subtask's operator.
+    """A file for each exchange of the subtask that had anything under way, unless everything together fits into `inline_bytes`:
+    then it goes into the metadata; handles by the id of the subtask's operator.
 
     Raises:
         CheckpointError: STORAGE.
     """
+    is_small = in_flight.fits(inline_bytes)
     contents: dict[tuple[int, bool], list[ChannelContent]] = defaultdict(list)
     for channel_id, frames in sorted(in_flight.frames.items()):
         channel = graph.channels[channel_id]
@@ -57,7 +60,11 @@ def write_channel_state(
     handles: dict[str, list[ChannelStateHandle]] = defaultdict(list)
     for (index, outgoing), channels in contents.items():
         name = edge_name(graph.job, graph.job.edges[index])
-        file = streams.write_exclusive(f"{subtask.subtask_id}-channels-{index}", [encode_channels(channels)])
+        file = streams.write_small(
+            f"{subtask.subtask_id}-channels-{index}",
+            encode_channels(channels),
+            inline_bytes if is_small else 0,
+        )
         operator_id = name.source if outgoing else name.target
         handles[operator_id].append(
             ChannelStateHandle(

@@ -23,6 +23,7 @@ class WorkerSettings:
         collecting_bytes: memory for each input that is read completely.
         rocksdb_memory: bytes for all backends of the worker, the part for objects, the part of the rest for write buffers.
         object_reuse: operators on state emit the very objects that they keep.
+        inline_bytes: records under way of so much at most go into a checkpoint's metadata.
         overtake_after_ms: after which barriers overtake records; None: checkpoints are aligned.
     """
 
@@ -43,6 +44,7 @@ class WorkerSettings:
     object_reuse: bool
     overtake_after_ms: int | None
     local_recovery: LocalRecoverySettings
+    inline_bytes: int
 
     @staticmethod
     def of(keys: Mapping[str, str]) -> WorkerSettings:
@@ -79,4 +81,5 @@ class WorkerSettings:
             local_recovery=LocalRecoverySettings(
                 backup=get(options.LOCAL_BACKUP), recover=get(options.STATE_RECOVERY_FROM_LOCAL)
             ),
+            inline_bytes=get(options.DATA_INLINE_THRESHOLD),
         )

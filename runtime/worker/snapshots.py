@@ -1,8 +1,12 @@
-"""The asynchronous part of snapshots: keyed state is written in a helper thread, then the subtask acknowledges."""
+"""The asynchronous part of snapshots: keyed state is written in a helper thread, then the subtask acknowledges.
+
+What is small enough for the metadata and needs no encoding that takes long is not sent by way of that thread: next to a loop that
+computes, each of its steps waits for the interpreter, and its outcome for the loop's next turn.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 
 import msgspec
@@ -15,7 +19,7 @@ from ...core.faults import fault_point
 from ...core.savepoints import SavepointTarget
 from ...operators.base import snapshot_of
 from ...state.backend import CheckpointStreams, PendingSnapshot, SupportsSavepoints
-from ...state.handles import ChannelStateHandle, KeyedStateHandle, OperatorSnapshot, SubtaskSnapshot
+from ...state.handles import KeyedStateHandle, OperatorSnapshot, SubtaskSnapshot
 from .attempt import Attempt
 from .background import Background
 from .task import TakenSnapshot, Task
@@ -44,58 +48,40 @@ class SnapshotUploads:
         self._answer(DeclineCheckpoint(checkpoint_id, task.subtask.subtask_id, reason))
 
     def begin(self, task: Task, taken: TakenSnapshot, attempt: Attempt) -> None:
-        """Write the keyed parts in the helper thread; then, once they are complete, the records that barriers overtook; then
-        acknowledge, or decline if the storage fails or the checkpoint was given up."""
-        subtask, checkpoint_id = task.subtask.subtask_id, taken.barrier.checkpoint_id
-        savepoint = taken.barrier.savepoint
-        if savepoint is None:
-            streams = attempt.streams(subtask, checkpoint_id)
-        else:
-            streams = SavepointFolder(savepoint.folder).streams(attempt.number)
-        keyed = {operator: part.keyed for operator, part in taken.parts.items() if part.keyed is not None}
+        """Write the keyed parts; then, once they are complete, the records that barriers overtook; then acknowledge, or decline if
+        the storage fails or the checkpoint was given up."""
+        subtask = task.subtask.subtask_id
+        writing = _Writing(task, taken, attempt)
         started_ms = self._clock.monotonic_ms()
-        self._writing.add(subtask)
-
-        def write() -> SubtaskSnapshot:
-            fault_point("task.uploading" if savepoint is None else "task.uploading-savepoint")
-            handles = {
-                operator: _write_keyed(pending, streams, savepoint) for operator, pending in keyed.items()
-            }
-            parts = taken.parts.items()
-            snapshot = SubtaskSnapshot(
-                {operator: snapshot_of(part, handles.get(operator)) for operator, part in parts}
-            )
-            if savepoint is None:
-                attempt.local_recovery.written(subtask, checkpoint_id, snapshot)
-            return snapshot
 
         def written(future: Future[SubtaskSnapshot]) -> None:
             self._writing.discard(subtask)
-            for pending in keyed.values():
+            for pending in writing.keyed.values():
                 pending.release()
             if not self._declined(subtask, taken, future):
-                snapshot = future.result()
-                taken.in_flight.once_settled(lambda: write_channels(snapshot))
+                settle(future.result())
+
+        def settle(snapshot: SubtaskSnapshot) -> None:
+            taken.in_flight.once_settled(lambda: write_channels(snapshot))
 
         def write_channels(snapshot: SubtaskSnapshot) -> None:
             if taken.in_flight.given_up:
                 reason = "it was given up before the records under way were complete"
                 self._answer(DeclineCheckpoint(taken.barrier.checkpoint_id, subtask, reason, snapshot))
-            elif taken.in_flight.frames:
-                self._background.run(
-                    lambda: with_channels(
-                        snapshot, attempt.write_channel_state(task, taken.in_flight, streams)
-                    ),
-                    acknowledge,
-                )
+            elif writing.channels_are_small:
+                self._acknowledge(subtask, taken, writing.channels(snapshot), started_ms)
             else:
-                self._acknowledge(subtask, taken, snapshot, started_ms)
+                self._background.run(lambda: writing.channels(snapshot), acknowledge)
 
         def acknowledge(future: Future[SubtaskSnapshot]) -> None:
             if not self._declined(subtask, taken, future):
                 self._acknowledge(subtask, taken, future.result(), started_ms)
 
-        self._background.run(write, written)
+        if writing.operators_are_small:
+            settle(writing.operators())
+        else:
+            self._writing.add(subtask)
+            self._background.run(writing.operators, written)
 
     def completed(self, checkpoint_id: int, attempt: Attempt) -> None:
         """A checkpoint is durable: local copies of earlier ones go, in the helper thread."""
@@ -128,15 +114,70 @@ class SnapshotUploads:
         )
 
 
-def with_channels(
-    snapshot: SubtaskSnapshot, channels: Mapping[str, tuple[ChannelStateHandle, ...]]
-) -> SubtaskSnapshot:
-    """The snapshot with what was under way to and from its operators."""
-    operators = dict(snapshot.operators)
-    for operator_id, handles in channels.items():
-        before = operators.get(operator_id, OperatorSnapshot())
-        operators[operator_id] = msgspec.structs.replace(before, channels=handles)
-    return SubtaskSnapshot(operators)
+class _Writing:
+    """The files of one snapshot of a task.
+
+    Attributes:
+        keyed: by operator id.
+    """
+
+    def __init__(self, task: Task, taken: TakenSnapshot, attempt: Attempt) -> None:
+        checkpoint_id, savepoint = taken.barrier.checkpoint_id, taken.barrier.savepoint
+        self.keyed = {
+            operator: part.keyed for operator, part in taken.parts.items() if part.keyed is not None
+        }
+        self._subtask = task.subtask.subtask_id
+        self._checkpoint_id = checkpoint_id
+        self._savepoint = savepoint
+        self._task = task
+        self._taken = taken
+        self._attempt = attempt
+        self._streams = (
+            attempt.streams(self._subtask, checkpoint_id)
+            if savepoint is None
+            else SavepointFolder(savepoint.folder).streams(attempt.number)
+        )
+        # Local copies are files in any case.
+        self._inline = savepoint is None and not attempt.local_recovery.backup
+
+    @property
+    def operators_are_small(self) -> bool:
+        """Whether `operators` has nothing to encode and no file to write."""
+        return self._inline and not self.keyed
+
+    @property
+    def channels_are_small(self) -> bool:
+        """Whether `channels` has no file to write. Once the records under way are complete."""
+        in_flight = self._taken.in_flight
+        return not in_flight.frames or (self._inline and in_flight.fits(self._attempt.settings.inline_bytes))
+
+    def operators(self) -> SubtaskSnapshot:
+        """What the operators gave. Raises CheckpointError STORAGE."""
+        savepoint, attempt = self._savepoint, self._attempt
+        fault_point("task.uploading" if savepoint is None else "task.uploading-savepoint")
+        handles = {
+            operator: _write_keyed(pending, self._streams, savepoint)
+            for operator, pending in self.keyed.items()
+        }
+        parts = self._taken.parts.items()
+        snapshot = SubtaskSnapshot(
+            {operator: snapshot_of(part, handles.get(operator)) for operator, part in parts}
+        )
+        if savepoint is None:
+            attempt.local_recovery.written(self._subtask, self._checkpoint_id, snapshot)
+        return snapshot
+
+    def channels(self, snapshot: SubtaskSnapshot) -> SubtaskSnapshot:
+        """The snapshot with what was under way to and from its operators. Raises CheckpointError STORAGE."""
+        in_flight = self._taken.in_flight
+        if not in_flight.frames:
+            return snapshot
+        written = self._attempt.write_channel_state(self._task, in_flight, self._streams)
+        operators = dict(snapshot.operators)
+        for operator_id, handles in written.items():
+            before = operators.get(operator_id, OperatorSnapshot())
+            operators[operator_id] = msgspec.structs.replace(before, channels=handles)
+        return SubtaskSnapshot(operators)
 
 
 def _write_keyed(

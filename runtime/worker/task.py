@@ -27,8 +27,8 @@ from .pacing import FastestPace, Pace
 from .suspension import Suspension
 
 _NEVER_MS: Final = 1 << 62
-_SLOW_STEP_MS: Final = 8
-_QUICK_STEP_MS: Final = 2
+_SLOW_STEP_MS: Final = 2
+_QUICK_STEP_MS: Final = 1
 _FIRST_STEP_RECORDS: Final = 16
 """How long a record takes is not known at first, and 1,024 of 10 ms each would keep the loop from everything else for 10 s.
 Full batches are reached within seven quick steps."""
@@ -101,7 +101,7 @@ class Task(ABC):
         """Take and process one piece of input. False: nothing to do, or no room for results."""
         if self.suspension.active:
             return False
-        if self._overtake_at_ms is not None and self._overtake_if_due():
+        if self.hurry():
             return True
         if self._held_back:
             return self._take_held_back()
@@ -218,6 +218,12 @@ class Task(ABC):
         """Monotonic time at which `step` has something to do though nothing else happens; None: never."""
         overtake_at_ms = None if self._ending else self._overtake_at_ms
         return min((at for at in (overtake_at_ms, self.retry_at_ms) if at is not None), default=None)
+
+    def hurry(self) -> bool:
+        """Let a barrier go ahead of records, if it is time for that; whether one did. Cheap, and takes no input."""
+        if self._overtake_at_ms is None or self.suspension.active:
+            return False
+        return self._overtake_if_due()
 
     def _overtake_if_due(self) -> bool:
         """Whether a barrier went ahead of records, in the inputs or in the outputs."""

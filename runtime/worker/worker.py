@@ -211,9 +211,10 @@ class Worker:
     # ---- the end
 
     def _end(self, attempt: int) -> None:
-        run = self._runs.pop(attempt, None)
+        run = self._runs.get(attempt)
         if run is not None:
             run.end()
+            del self._runs[attempt]
 
     def _end_all(self) -> None:
         for attempt in list(self._runs):

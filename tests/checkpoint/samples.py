@@ -14,6 +14,11 @@ def exclusive(checkpoint_id: int, name: str, size: int = 5) -> FileRef:
     return FileRef(f"chk-{checkpoint_id}/{name}", size, "d" * 32, shared=False)
 
 
+def inlined(checkpoint_id: int, content: bytes) -> FileRef:
+    path, checksum = f"chk-{checkpoint_id}/_metadata", "e" * 32
+    return FileRef(path, len(content), checksum, shared=False, content=content)
+
+
 def handle(*files: FileRef, key_groups: tuple[int, int] = (0, 127)) -> KeyedStateHandle:
     table = TableInfo("total", 1, "key", "STRING", "LONG", "DOUBLE")
     return KeyedStateHandle("rocksdb-1", key_groups, (table,), {file.path: file for file in files})

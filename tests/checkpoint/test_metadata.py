@@ -12,7 +12,7 @@ from millstream.checkpoint.coordination import CheckpointData
 from millstream.checkpoint.metadata import decode_metadata, encode_metadata, metadata_from
 from millstream.core.errors import CheckpointError, CheckpointFailureReason
 from millstream.state.handles import OperatorSnapshot, SubtaskSnapshot
-from tests.checkpoint.samples import exclusive, handle, metadata, operator, shared
+from tests.checkpoint.samples import exclusive, handle, inlined, metadata, operator, shared
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "wire"
 ENCODED = encode_metadata(metadata(shared("a"), exclusive(7, "b")))
@@ -20,6 +20,17 @@ ENCODED = encode_metadata(metadata(shared("a"), exclusive(7, "b")))
 
 def test_a_round_trip_gives_an_equal_value():
     assert decode_metadata(ENCODED, "p") == metadata(shared("a"), exclusive(7, "b"))
+
+
+def test_version_2_decodes_for_ever():
+    data = (GOLDEN / "checkpoint-metadata-v2.bin").read_bytes()
+    assert decode_metadata(data, "golden") == metadata(shared("a"), inlined(7, b"small"))
+
+
+def test_what_lives_in_the_metadata_is_no_file():
+    found = metadata(shared("a"), inlined(7, b"small"))
+    assert [file.path for file in found.files()] == [shared("a").path]
+    assert found.size_bytes() == metadata(shared("a")).size_bytes() + len(b"small")
 
 
 def test_version_1_decodes_for_ever():
@@ -55,8 +66,8 @@ def with_header(payload: bytes, version: int) -> bytes:
 
 
 def test_a_later_format_is_refused_with_advice():
-    with pytest.raises(CheckpointError, match="format 2, this release reads up to 1") as caught:
-        decode_metadata(with_header(b"whatever", 2), "p")
+    with pytest.raises(CheckpointError, match="format 3, this release reads up to 2") as caught:
+        decode_metadata(with_header(b"whatever", 3), "p")
     assert caught.value.reason is CheckpointFailureReason.INCOMPATIBLE
 
 

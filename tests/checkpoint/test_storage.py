@@ -59,6 +59,17 @@ def test_what_was_written_is_read_back(storage, tmp_path):
     reader.verify(shared, content=True)
 
 
+def test_a_small_file_is_kept_in_its_reference(storage, tmp_path):
+    streams = storage.streams(7, attempt=3)
+    small, large = streams.write_small("a", b"abcd", 4), streams.write_small("b", b"abcde", 4)
+    assert (small.content, small.size, small.path) == (b"abcd", 4, "chk-7/_metadata")
+    assert large.content is None
+    assert [storage.reader().read(file) for file in (small, large)] == [b"abcd", b"abcde"]
+    storage.reader().download(small, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == b"abcd"
+    assert len(storage.file_names(7)) == 1
+
+
 def test_a_zombie_of_an_earlier_attempt_overwrites_nothing(storage):
     new, old = storage.streams(7, attempt=2), storage.streams(7, attempt=1)
     mine = new.write_exclusive("state", [b"mine"])

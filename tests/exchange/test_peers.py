@@ -182,6 +182,18 @@ def test_a_connection_of_an_attempt_that_has_ended_here_is_turned_away(make) -> 
     assert b.lost == []
 
 
+def test_a_deployment_that_fails_leaves_no_connection_open(make) -> None:
+    one, two, three = make(1), make(2), make(3)
+    one.deploy(0, [two])
+    pump(one, two, until=lambda: two.listener._parked)
+    three.close()
+    with pytest.raises(OSError, match="refused"):
+        two.deploy(0, [three, one])
+    two.peers.end()
+    pump(one, two, until=lambda: one.lost)
+    assert [number for number, _ in one.lost] == [2]
+
+
 def test_two_attempts_at_a_time_do_not_meet_and_the_end_of_one_leaves_the_other(make) -> None:
     a, b = make(0), make(1)
     firsts = []

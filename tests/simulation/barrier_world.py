@@ -122,6 +122,9 @@ class State:
         self.files[path] = b"".join(chunks)
         return FileRef(path, len(self.files[path]), "", shared=False)
 
+    def write_small(self, name: str, content: bytes, most: int) -> FileRef:
+        return self.write_exclusive(name, [content])
+
     def download(self, ref: FileRef, local: Path) -> None:
         raise AssertionError(ref, local)
 
@@ -340,7 +343,7 @@ class World:
         if not in_flight.given_up:
             files = State()
             codecs = {edge.index: _CODEC for edge in self.graph.job.edges}
-            written = write_channel_state(in_flight, task.subtask, self.graph, codecs, files)
+            written = write_channel_state(in_flight, task.subtask, self.graph, codecs, files, 0)
             handles = [handle for found in written.values() for handle in found]
             self._written[task.subtask.subtask_id] = handles, files.files
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from millstream.checkpoint.channel_state import ChannelContent, encode_channels
 from millstream.core.batch import MAX_TIMESTAMP, RecordBatch, Watermark
 from millstream.core.errors import CheckpointError
 from millstream.core.types import GENERIC, TypeInformation, Types
@@ -48,8 +49,13 @@ class Storage:
         self.files[path] = b"".join(chunks)
         return FileRef(path, len(self.files[path]), "", shared=False)
 
+    def write_small(self, name: str, content: bytes, most: int) -> FileRef:
+        if len(content) > most:
+            return self.write_exclusive(name, [content])
+        return FileRef("", len(content), "", shared=False, content=content)
+
     def read(self, ref: FileRef) -> bytes:
-        return self.files[ref.path]
+        return self.files[ref.path] if ref.content is None else ref.content
 
     def upload_shared(self, local: Path) -> FileRef:
         raise AssertionError(local)
@@ -91,7 +97,7 @@ def keep(
                     else codec.encode(element)
                 )
                 records.add(channel.channel_id, *frame)
-        written = write_channel_state(records, subtask, then, {0: codec}, storage)
+        written = write_channel_state(records, subtask, then, {0: codec}, storage, 200)
         handles += [handle for found in written.values() for handle in found]
     return handles
 
@@ -138,6 +144,24 @@ def test_each_record_is_restored_once_and_in_the_order_of_its_channel(
         channel = [v for b in batches for v in b.values]
         for got in found:
             assert [v for v in got if v in channel] == [v for v in channel if v in got]
+
+
+@given(
+    st.dictionaries(
+        st.integers(0, 1 << 20),
+        st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=300)), min_size=1, max_size=40),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_what_fits_into_a_size_is_not_larger_when_it_is_encoded(frames) -> None:
+    kept = InFlightRecords(1)
+    for channel, elements in frames.items():
+        for kind, payload in elements:
+            kept.add(channel, kind, payload)
+    encoded = encode_channels(ChannelContent(1 << 20, channel, found) for channel, found in frames.items())
+    assert kept.fits(len(encoded) + 50 * len(frames) + 8 * sum(map(len, frames.values())))
+    assert not kept.fits(len(encoded) - 1)
 
 
 def test_a_watermark_counts_when_all_senders_have_said_one() -> None:
