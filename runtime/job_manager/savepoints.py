@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import assert_never
 
 from ...core.errors import CheckpointError, CheckpointFailureReason
 from ...core.savepoints import SavepointFormatType
@@ -52,6 +53,7 @@ class SavepointRequests:
         self._open: dict[str, Future[str]] = {}
         self._stopped_at: tuple[str, str] | None = None
         self._over = False
+        self._outcome: JobFinished | JobFailed | JobCancelled | None = None
 
     def submit(self, directory: str, kind: SavepointFormatType, stop: Stop) -> Future[str]:
         """The path or URL of the savepoint to come."""
@@ -60,7 +62,7 @@ class SavepointRequests:
         self._open[request.request_id] = future
         self._new.append(request)
         if self._over:  # nobody takes it any more
-            self.conclude(None)
+            self.conclude(self._outcome)
         return future
 
     def take(self) -> Iterator[SavepointRequest]:
@@ -86,6 +88,7 @@ class SavepointRequests:
 
     def conclude(self, outcome: JobFinished | JobFailed | JobCancelled | None) -> None:
         """The job has ended, and nothing of it runs any more. Any number of times."""
+        self._outcome = outcome
         self._over = True
         if self._stopped_at is not None:
             request_id, path = self._stopped_at
@@ -94,8 +97,25 @@ class SavepointRequests:
             elif outcome is not None:
                 self.failed(request_id, not_stopped(path))
         for request_id in list(self._open):
-            what = "the job ended before the savepoint was complete"
-            self.failed(request_id, CheckpointError(CheckpointFailureReason.JOB_ENDED, what))
+            self.failed(request_id, _job_ended(outcome))
+
+
+def _job_ended(outcome: JobFinished | JobFailed | JobCancelled | None) -> CheckpointError:
+    """Nobody is left to take the savepoint. What failed the job is named, and is the error's cause."""
+    behind = "before the savepoint was complete"
+    match outcome:
+        case JobFailed(failure=failure):
+            cause = failure.error
+            what = f"the job failed {behind}: {str(cause) or type(cause).__name__}"
+            error = CheckpointError(CheckpointFailureReason.JOB_ENDED, what)
+            error.__cause__ = cause
+            return error
+        case JobCancelled():
+            return CheckpointError(CheckpointFailureReason.JOB_ENDED, f"the job was cancelled {behind}")
+        case JobFinished() | None:  # None: this process gave the job up, and does not know how it ends
+            return CheckpointError(CheckpointFailureReason.JOB_ENDED, f"the job ended {behind}")
+        case _:
+            assert_never(outcome)
 
 
 def not_stopped(path: str) -> CheckpointError:

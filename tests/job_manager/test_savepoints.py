@@ -18,7 +18,15 @@ from millstream import (
 )
 from millstream.checkpoint.catalog import load
 from millstream.checkpoint.coordination import Phase
-from millstream.core.errors import CheckpointError, ConfigurationError
+from millstream.core.errors import (
+    CheckpointError,
+    CheckpointFailureReason,
+    ConfigurationError,
+    JobExecutionError,
+)
+from millstream.core.savepoints import SavepointFormatType
+from millstream.runtime.job_manager.savepoints import SavepointRequests, Stop
+from millstream.runtime.job_manager.scheduling import Failure, JobCancelled, JobFailed, JobFinished
 from millstream.testing import ManualSource, MiniCluster
 
 
@@ -186,6 +194,48 @@ def test_a_savepoint_needs_a_directory_and_checkpoints(cluster, savepoints):
         job._client.trigger_savepoint()
     with pytest.raises(CheckpointError, match="checkpoints are off"):
         job.trigger_savepoint(str(savepoints))
+
+
+def test_a_job_that_has_failed_says_why_there_is_no_savepoint(cluster, savepoints):
+    def divided(pair):
+        return pair[1] // 0
+
+    source = ManualSource()
+    env = environment().configure({"restart-strategy.type": "none"})
+    cluster.collect(env.from_source(source, WatermarkStrategy.no_watermarks(), "pairs").map(divided))
+    job = cluster.start(env)
+    source.element(("a", 1))
+    with pytest.raises(JobExecutionError):
+        job.settle()
+    with pytest.raises(
+        CheckpointError, match=r"the job failed before the savepoint was complete: .*by zero"
+    ) as caught:
+        job._client.trigger_savepoint(str(savepoints)).result(0)
+    assert caught.value.reason is CheckpointFailureReason.JOB_ENDED
+    assert caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["asked-before-the-end", "asked-after-the-end"])
+def test_whoever_waits_for_a_savepoint_hears_how_the_job_ended(known):
+    cause = ValueError("the disk is full")
+    ends = [
+        (JobFailed(Failure(cause)), "the job failed before the savepoint was complete: the disk is full"),
+        (JobFailed(Failure(KeyError())), "the job failed before the savepoint was complete: KeyError"),
+        (JobCancelled(), "the job was cancelled before the savepoint was complete"),
+        (JobFinished(), "the job ended before the savepoint was complete"),
+        (None, "the job ended before the savepoint was complete"),
+    ]
+    for outcome, what in ends:
+        requests = SavepointRequests()
+        if not known:
+            requests.conclude(outcome)
+        future = requests.submit("/savepoints", SavepointFormatType.CANONICAL, Stop.NO)
+        if known:
+            requests.conclude(outcome)
+        error = future.exception(0)
+        assert isinstance(error, CheckpointError)
+        assert error.what == what
+        assert error.__cause__ is (outcome.failure.error if isinstance(outcome, JobFailed) else None)
 
 
 def test_the_directory_comes_from_the_configuration(cluster, savepoints):
