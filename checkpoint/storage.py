@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from ..core.errors import CheckpointError, CheckpointFailureReason
+from ..core.errors import CheckpointError, CheckpointFailureReason, ConfigurationError
 from ..state.handles import FileRef
 from .files import Entry, Files, LocalFiles
 from .metadata import METADATA_FILE, Metadata, decode_metadata
@@ -50,15 +50,32 @@ def open_files(url: str, token: Callable[[], str] = random_token) -> Files:
     """The file system of a checkpoint directory: a path, a `file://` URL or any URL that fsspec knows.
 
     Raises:
-        ConfigurationError: the protocol is unknown or its package is missing.
+        ConfigurationError: the protocol is unknown or its package is missing; or as `without_file_scheme`.
     """
-    if url.startswith("file://"):
-        url = url.removeprefix("file://")
+    url = without_file_scheme(url)
     if "://" not in url:
         return LocalFiles(Path(url).expanduser().absolute(), token)
     from .remote_files import connect
 
     return connect(url)
+
+
+def without_file_scheme(url: str) -> str:
+    """The path in a `file://` URL; anything else as it is.
+
+    >>> without_file_scheme("file:///data/checkpoints")
+    '/data/checkpoints'
+
+    Raises:
+        ConfigurationError: a `file:` URL without its slashes, which would pass for a folder of that name.
+    """
+    if url.startswith("file:") and not url.startswith("file://"):
+        raise ConfigurationError(
+            "a file: URL of a directory begins with file:// and an absolute path",
+            where=url,
+            fix=f"write {Path(url.removeprefix('file:')).absolute().as_uri()}, or a path without file:",
+        )
+    return url.removeprefix("file://")
 
 
 def checkpoint_folder(checkpoint_id: int) -> str:

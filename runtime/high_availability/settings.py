@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ...checkpoint.storage import without_file_scheme
 from ...core.configuration import ConfigOption, Configuration, options
 from ...core.errors import ConfigurationError
 from .leadership import LeaseTerms
@@ -98,7 +99,7 @@ def _required(configuration: Configuration, option: ConfigOption[str | None]) ->
 
 
 def _storage(directory: str, cluster_id: str, *, shared: bool) -> str:
-    local = directory.removeprefix("file://")
+    local = without_file_scheme(directory)
     if "://" not in local:
         return str(Path(local).expanduser().absolute() / cluster_id)
     if shared:

@@ -22,7 +22,7 @@ from ...checkpoint.catalog import (
 )
 from ...checkpoint.compatibility import check_compatible
 from ...checkpoint.coordination import CoordinatorConfig
-from ...checkpoint.storage import CheckpointStorage
+from ...checkpoint.storage import CheckpointStorage, without_file_scheme
 from ...core.clock import Clock
 from ...core.configuration import Configuration, options
 from ...core.errors import CheckpointError, ConfigurationError, JobDefinitionError
@@ -202,8 +202,8 @@ def checkpoint_directory(configuration: Configuration) -> str:
 
 
 def absolute_directory(given: str) -> str:
-    """A directory as other processes name it: an absolute path, or the URL as it is."""
-    local = given.removeprefix("file://")
+    """A directory as other processes name it: an absolute path, or the URL as it is. Raises as `without_file_scheme`."""
+    local = without_file_scheme(given)
     return given if "://" in local else str(Path(local).expanduser().absolute())
 
 

@@ -12,7 +12,9 @@ from millstream.checkpoint.metadata import encode_metadata
 from millstream.checkpoint.retry import RetryPolicy, is_transient
 from millstream.checkpoint.storage import CheckpointStorage, random_token
 from millstream.checkpoint.streams import REPEATABLE_BYTES
+from millstream.core.configuration import Configuration
 from millstream.core.errors import CheckpointError, CheckpointFailureReason, ConfigurationError
+from millstream.runtime.job_manager.job_setup import checkpoint_directory
 from millstream.state.handles import FileRef
 from tests.checkpoint.samples import metadata
 
@@ -198,6 +200,20 @@ def test_a_place_where_even_root_may_not_write_is_the_same_error():
 def test_an_unknown_protocol_is_a_configuration_error():
     with pytest.raises(ConfigurationError, match="cannot be reached"):
         CheckpointStorage("bogus://bucket/dir", JOB)
+
+
+@pytest.mark.parametrize("directory", ["file:chk", "file:/data/chk", "file:"])
+def test_a_file_url_without_its_slashes_is_no_folder_of_that_name(directory):
+    with pytest.raises(ConfigurationError) as caught:
+        CheckpointStorage(directory, JOB)
+    assert caught.value.where == directory
+    assert "file:///" in caught.value.fix
+
+
+def test_a_job_refuses_such_a_checkpoint_directory_as_it_is_written():
+    configuration = Configuration({"execution.checkpointing.dir": "file:chk"})
+    with pytest.raises(ConfigurationError, match="where: file:chk"):
+        checkpoint_directory(configuration)
 
 
 def test_absolute_references_are_read_from_another_job(url, tmp_path):
