@@ -65,6 +65,8 @@ class WindowJob:
         self.prefix = f"tx-{self.output}"
         self.folder = folder
         self.checkpoints = folder / "checkpoints"
+        self.savepoints = folder / "savepoints"
+        self.savepoints.mkdir()
         self.feed = EventFeed(servers, self.input, events, PER_SECOND)
         self.runs = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -78,6 +80,7 @@ class WindowJob:
             "guarantee": guarantee,
             "window_ms": WINDOW_MS,
             "out_of_order_ms": OUT_OF_ORDER_MS,
+            "orders": str(self.savepoints),
             **spec,
         }
 
@@ -89,8 +92,10 @@ class WindowJob:
         *,
         settings: Mapping[str, str] | None = None,
         faults: Mapping[str, str] | None = None,
+        restore_from: str | None = None,
     ) -> None:
-        """`millstream run`, with `--resume` from the second time on; `faults` are planned for this run alone."""
+        """`millstream run`, with `--resume` from the second time on, unless there is a savepoint to start `restore_from`; `faults`
+        are planned for this run alone."""
         assert self._process is None
         command = [sys.executable, "-m", "millstream", "run", str(PROGRAM), "-p", str(parallelism)]
         for key, value in {
@@ -99,7 +104,10 @@ class WindowJob:
             **(settings or {}),
         }.items():
             command += ["-D", f"{key}={value}"]
-        command += ["--resume"] if self.runs else []
+        if restore_from is not None:
+            command += ["--from", restore_from]
+        elif self.runs:
+            command += ["--resume"]
         command += ["--", json.dumps(self._spec)]
         self.runs += 1
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -158,6 +166,16 @@ class WindowJob:
         self._process = None
         wait_until(lambda: not any(_runs(process) for process in tree), f"the end of {tree}")
         return status
+
+    def savepoint(self, kind: str) -> str:
+        """Path of one that is taken now: by `trigger`, or by `stop` or `drain`, with which the job ends."""
+        order = self.savepoints / f"{len(list(self.savepoints.glob('*.path')))}.{kind}"
+        order.touch()
+        answer = order.with_suffix(".path")
+        self.wait_for(answer.exists, f"a savepoint by {kind}")
+        if kind != "trigger":
+            assert self.ended() == 0, self.tail()
+        return answer.read_text()
 
     # -- killing --------------------------------------------------------------------------------------------------------
 
@@ -237,6 +255,10 @@ class WindowJob:
         written, expected = self.written(), self.expected()
         assert len(written) == len(set(written)), f"{_first_repeated(written)} was written more than once"
         assert written == expected, _difference(written, expected)
+        self.check_nothing_is_open()
+
+    def check_nothing_is_open(self) -> None:
+        """Every transaction of the job is committed or aborted."""
         unfinished = unfinished_transactions(self.servers, self.prefix)
         assert not unfinished, f"not over: {unfinished}"
 

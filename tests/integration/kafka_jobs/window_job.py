@@ -13,6 +13,7 @@ from typing import Any
 from millstream import (
     AggregateFunction,
     Duration,
+    JobClient,
     ProcessWindowFunction,
     StreamExecutionEnvironment,
     TumblingEventTimeWindows,
@@ -118,6 +119,24 @@ def sink_of(spec: dict[str, Any]) -> Any:
     return HeldSink(sink, spec["gate"]) if "gate" in spec else sink
 
 
+def take_savepoints(client: JobClient, orders: Path) -> None:
+    """Until the job has ended: `<name>.trigger`, `<name>.stop` and `<name>.drain` in the folder ask for one, whose path goes into
+    `<name>.path`."""
+    pause = threading.Event()
+    while not client.status.is_terminal():
+        for order in orders.glob("*.[tsd]*"):
+            if order.suffix == ".trigger":
+                taken = client.trigger_savepoint(str(orders))
+            else:
+                taken = client.stop_with_savepoint(order.suffix == ".drain", str(orders))
+            unfinished = order.with_suffix(".unfinished")
+            unfinished.write_text(taken.result())
+            order.unlink()
+            unfinished.rename(order.with_suffix(".path"))
+        pause.wait(0.02)
+    client.wait()
+
+
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("millstream.connectors.kafka").setLevel(logging.WARNING)  # librdkafka's own chatter
@@ -131,7 +150,10 @@ def main() -> None:
         .aggregate(SumAndCount(), ToLine())
         .sink_to(sink_of(spec))
     )
-    env.execute("kafka-windows")
+    if "orders" in spec:
+        take_savepoints(env.execute_async("kafka-windows"), Path(spec["orders"]))
+    else:
+        env.execute("kafka-windows")
 
 
 main()
