@@ -63,11 +63,13 @@ class SourceBatch(Generic[T]):
         split_id: which split; watermarks are generated per split.
         values: the records; handed over, the reader does not touch the list again.
         timestamps: event times in ms given by the outside system, or None.
+        side: records for side outputs, by the id of their tag: what could not be made a record of, for example.
     """
 
     split_id: str
     values: list[T]
     timestamps: list[int] | None = None
+    side: Mapping[str, list[Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +136,44 @@ class SupportsSplitPausing(Protocol):
         answers `NothingAvailable`. Not part of a checkpoint: after a restore nothing is paused."""
 
 
+@runtime_checkable
+class HandlesSourceEvents(Protocol):
+    """A reader that is told things by its enumerator (FLIP-27's source events). They come in their order, also with regard to
+    splits; those of an earlier attempt are dropped, and none is part of a checkpoint."""
+
+    def handle_source_event(self, event: bytes) -> None:
+        """In the loop's thread, between two calls of `poll_next`."""
+
+
+@runtime_checkable
+class HandlesReaderEvents(Protocol):
+    """An enumerator that is told things by its readers, on the same terms."""
+
+    def handle_source_event(self, subtask: int, event: bytes) -> None:
+        """In the JobManager's thread."""
+
+
+def no_source_events(event: bytes) -> None:
+    """Where a reader has no enumerator to tell."""
+    raise NotImplementedError(f"there is no enumerator for {event!r}")
+
+
 @dataclass(frozen=True, slots=True)
 class SourceReaderContext:
-    """Where a reader runs. `subtask` counts from 0."""
+    """Where a reader runs.
+
+    Attributes:
+        subtask: from 0.
+        checkpointing: whether the job takes checkpoints: if not, `notify_checkpoint_complete` is never called.
+        send_source_event: to the enumerator, which is `HandlesReaderEvents`; a versioned encoding, never pickle.
+    """
 
     subtask: int
     parallelism: int
     job_name: str
     clock: Clock
+    checkpointing: bool = True
+    send_source_event: Callable[[bytes], None] = no_source_events
 
 
 class SplitEnumeratorContext(Protocol[SplitT_contra]):
@@ -157,6 +189,9 @@ class SplitEnumeratorContext(Protocol[SplitT_contra]):
 
     def signal_no_more_splits(self, subtask: int) -> None:
         """That reader will get no more."""
+
+    def send_event_to_reader(self, subtask: int, event: bytes) -> None:
+        """To a reader that runs (`add_reader`) and is `HandlesSourceEvents`; a versioned encoding, never pickle."""
 
     def call_async(
         self, work: Callable[[], Any], handler: Callable[[Any], None], *, period_ms: int | None = None

@@ -16,6 +16,7 @@ from .dev.provide import (
     ADDRESS_VARIABLES,
     provide_kafka,
     provide_postgresql,
+    provide_rabbitmq,
     provide_redis,
     provide_s3,
     provide_zookeeper,
@@ -31,6 +32,7 @@ class ServiceName(enum.StrEnum):
 
     KAFKA = "kafka"
     POSTGRESQL = "postgresql"
+    RABBITMQ = "rabbitmq"
     REDIS = "redis"
     S3 = "s3"
     ZOOKEEPER = "zookeeper"
@@ -83,6 +85,8 @@ def _provide(name: ServiceName) -> tuple[str, Callable[[], None]]:
             return broker.bootstrap_servers, broker.stop
         case ServiceName.POSTGRESQL:
             server = provide_postgresql()
+        case ServiceName.RABBITMQ:
+            server = provide_rabbitmq()
         case ServiceName.REDIS:
             server = provide_redis()
         case ServiceName.S3:

@@ -69,6 +69,14 @@ class AddSplits(_Message, frozen=True):
     no_more: bool = False
 
 
+class EventToReader(_Message, frozen=True):
+    """For the source reader in a subtask, from its enumerator."""
+
+    attempt: int
+    subtask: str
+    event: bytes
+
+
 class TriggerSource(_Message, frozen=True):
     """For a source subtask: take this checkpoint."""
 
@@ -128,6 +136,7 @@ ToWorker: TypeAlias = (
     | CancelTasks
     | DeployTasks
     | DrainSource
+    | EventToReader
     | FinishTasks
     | NotifyTasks
     | Shutdown
@@ -195,6 +204,14 @@ class SplitRequested(_Message, frozen=True):
 
     attempt: int
     subtask: str
+
+
+class EventToEnumerator(_Message, frozen=True):
+    """For the enumerator of a source, from one of its readers."""
+
+    attempt: int
+    subtask: str
+    event: bytes
 
 
 class WatermarkReported(_Message, frozen=True):
@@ -265,6 +282,7 @@ FromWorker: TypeAlias = (
     | FromSubtask
     | InputEnded
     | PeerSilent
+    | EventToEnumerator
     | SplitRequested
     | TaskFailed
     | TasksRunning

@@ -16,6 +16,7 @@ from millstream.dev.provide import (
     ADDRESS_VARIABLES,
     provide_kafka,
     provide_postgresql,
+    provide_rabbitmq,
     provide_redis,
     provide_s3,
     provide_zookeeper,
@@ -28,7 +29,7 @@ from tests.services.availability import refuse_skip, unavailable, unique_name
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SERVICE_FIXTURES = frozenset(
-    {"kafka", "kafka_topic", "postgresql", "redis_server", "s3", "s3_bucket", "zookeeper"}
+    {"kafka", "kafka_topic", "postgresql", "rabbitmq", "redis_server", "s3", "s3_bucket", "zookeeper"}
 )
 
 # A loaded machine is not a failure: no deadline per example. Failing examples print how to repeat them.
@@ -109,6 +110,12 @@ def postgresql(request: pytest.FixtureRequest) -> Iterator[Server]:
 def redis_server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A running Redis, as `postgresql`."""
     yield from _server(request, "redis", provide_redis)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A running RabbitMQ, as `postgresql`; tests name their queues with `unique_name`."""
+    yield from _server(request, "rabbitmq", provide_rabbitmq)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from typing import Final
 from .containers import ContainerKafka, docker_answers
 from .kafka import GivenKafka, KafkaBroker, LocalKafka
 from .postgresql import LocalPostgreSQL
+from .rabbitmq import LocalRabbitMQ
 from .redis import LocalRedis
 from .s3 import LocalS3
 from .server import GivenServer, LocalServer, Server
@@ -19,6 +20,7 @@ ADDRESS_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "kafka": "MILLSTREAM_TEST_KAFKA",
         "postgresql": "MILLSTREAM_TEST_POSTGRESQL",
+        "rabbitmq": "MILLSTREAM_TEST_RABBITMQ",
         "redis": "MILLSTREAM_TEST_REDIS",
         "s3": "MILLSTREAM_TEST_S3",
         "zookeeper": "MILLSTREAM_TEST_ZOOKEEPER",
@@ -45,6 +47,11 @@ def provide_kafka() -> KafkaBroker:
 def provide_postgresql() -> Server:
     """A running PostgreSQL; the caller stops it. Raises as `provide_kafka`."""
     return _provide("postgresql", LocalPostgreSQL)
+
+
+def provide_rabbitmq() -> Server:
+    """A running RabbitMQ; the caller stops it. Raises as `provide_kafka`."""
+    return _provide("rabbitmq", LocalRabbitMQ)
 
 
 def provide_redis() -> Server:

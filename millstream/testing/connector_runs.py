@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import cloudpickle
@@ -14,6 +15,8 @@ import cloudpickle
 from ..connectors.base import (
     CommittingSinkWriter,
     EndOfSource,
+    HandlesReaderEvents,
+    HandlesSourceEvents,
     NothingAvailable,
     Sink,
     SinkWriter,
@@ -79,6 +82,12 @@ class RecordingEnumeratorContext:
         self._run.more_splits[subtask] = False
         self._run.readers[subtask].notify_no_more_splits()
 
+    def send_event_to_reader(self, subtask: int, event: bytes) -> None:
+        """Told to the reader at once."""
+        reader = self._run.readers[subtask]
+        assert isinstance(reader, HandlesSourceEvents)
+        reader.handle_source_event(event)
+
     def call_async(
         self, work: Callable[[], Any], handler: Callable[[Any], None], *, period_ms: int | None = None
     ) -> None:
@@ -135,7 +144,15 @@ class SourceRun:
         self.unfinished: list[set[str]] = [set() for _ in range(parallelism)]
         self.by_subtask: list[list[Any]] = [[] for _ in range(parallelism)]
         self.readers: list[SourceReader[Any, Any]] = [
-            self.source.create_reader(SourceReaderContext(subtask, parallelism, "job", self.clock))
+            self.source.create_reader(
+                SourceReaderContext(
+                    subtask,
+                    parallelism,
+                    "job",
+                    self.clock,
+                    send_source_event=partial(self._to_enumerator, subtask),
+                )
+            )
             for subtask in range(parallelism)
         ]
         self.context = RecordingEnumeratorContext(self, parallelism)
@@ -148,6 +165,10 @@ class SourceRun:
         for subtask, reader in enumerate(self.readers):
             reader.start()
             self.enumerator.add_reader(subtask)
+
+    def _to_enumerator(self, subtask: int, event: bytes) -> None:
+        assert isinstance(self.enumerator, HandlesReaderEvents)
+        self.enumerator.handle_source_event(subtask, event)
 
     def poll(self, subtask: int) -> Any:
         """One poll of one reader; its records are noted. A reader that ran out of splits asks for more, as in a job."""

@@ -13,12 +13,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, Generic, Self, TypeVar
 
 import cloudpickle
 
 from ..connectors.base import (
     EndOfSource,
+    HandlesReaderEvents,
+    HandlesSourceEvents,
     NothingAvailable,
     Poll,
     Source,
@@ -97,7 +100,15 @@ class SourceHarness(Generic[T]):
         self._more_splits = [True] * parallelism
         self.ended: list[bool] = [False] * parallelism
         self.readers: list[SourceReader[T, Any]] = [
-            self.source.create_reader(SourceReaderContext(subtask, parallelism, "harness", self.clock))
+            self.source.create_reader(
+                SourceReaderContext(
+                    subtask,
+                    parallelism,
+                    "harness",
+                    self.clock,
+                    send_source_event=partial(self._to_enumerator, subtask),
+                )
+            )
             for subtask in range(parallelism)
         ]
         self._work = _EnumeratorWork(self)
@@ -105,6 +116,10 @@ class SourceHarness(Generic[T]):
             self._work, None if _restored is None else _restored.enumerator
         )
         self._start(_restored)
+
+    def _to_enumerator(self, subtask: int, event: bytes) -> None:
+        assert isinstance(self.enumerator, HandlesReaderEvents)
+        self.enumerator.handle_source_event(subtask, event)
 
     def _start(self, restored: SourceSnapshot | None) -> None:
         self.enumerator.start()
@@ -358,6 +373,11 @@ class _EnumeratorWork:
 
     def signal_no_more_splits(self, subtask: int) -> None:
         self._harness.no_more_splits(subtask)
+
+    def send_event_to_reader(self, subtask: int, event: bytes) -> None:
+        reader = self._harness.readers[subtask]
+        assert isinstance(reader, HandlesSourceEvents)
+        reader.handle_source_event(event)
 
     def call_async(
         self, work: Callable[[], Any], handler: Callable[[Any], None], *, period_ms: int | None = None

@@ -269,6 +269,10 @@ class JobMaster:
                 if self._is_current(attempt):
                     vertex, _, index = subtask.partition("/")
                     self._sources.handle_split_request(int(vertex), int(index))
+            case wire.EventToEnumerator(attempt=attempt, subtask=subtask, event=event):
+                if self._is_current(attempt):
+                    vertex, _, index = subtask.partition("/")
+                    self._sources.handle_event(int(vertex), int(index), event)
             case wire.WatermarkReported(attempt=attempt, subtask=subtask, watermark=watermark):
                 if self._is_current(attempt):
                     vertex, _, index = subtask.partition("/")
@@ -514,9 +518,13 @@ class JobMaster:
                 self._worker_of[subtask], wire.AddSplits(attempt, subtask, splits, no_more=no_more)
             )
 
+        def send_event(subtask: SubtaskId, event: bytes) -> None:
+            self._cluster.send(self._worker_of[subtask], wire.EventToReader(attempt, subtask, event))
+
         return SourceCoordinator(
             vertex,
             send=send,
+            send_event=send_event,
             fail=lambda failure: self._post(AttemptFailed(attempt, self._judged(failure, attempt))),
             wake=self._cluster.wake,
             clock=self._clock,

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
-from ...connectors.base import Source, SplitEnumerator
+from ...connectors.base import HandlesReaderEvents, Source, SplitEnumerator
 from ...core.clock import Clock
+from ...core.errors import ProtocolViolation
 from ...core.ids import SubtaskId, subtask_id
 from ..graph.job_graph import JobVertex
 from .background import Background
@@ -31,6 +32,10 @@ class SplitSender(Protocol):
     def __call__(self, subtask: SubtaskId, splits: list[bytes], *, no_more: bool) -> None: ...
 
 
+EventSender: TypeAlias = Callable[[SubtaskId, bytes], None]
+"""Carries an event to a reader; ordered with splits."""
+
+
 class SourceCoordinator:
     """The enumerator of one source in one attempt, and its `SplitEnumeratorContext`.
 
@@ -43,6 +48,7 @@ class SourceCoordinator:
         vertex: JobVertex,
         *,
         send: SplitSender,
+        send_event: EventSender,
         fail: Callable[[Failure], None],
         wake: Callable[[], None],
         clock: Clock,
@@ -53,6 +59,7 @@ class SourceCoordinator:
         self._vertex = vertex
         self._source: Source[Any, Any] = head.source
         self._send = send
+        self._send_event = send_event
         self._fail = fail
         self._clock = clock
         self._background = Background(f"enumerator {vertex.name}", wake)
@@ -81,6 +88,16 @@ class SourceCoordinator:
     def handle_split_request(self, subtask: int) -> None:
         """That reader has nothing to read."""
         self._with_enumerator(lambda enumerator: enumerator.handle_split_request(subtask))
+
+    def handle_event(self, subtask: int, event: bytes) -> None:
+        """That reader tells its enumerator something."""
+
+        def handle(enumerator: SplitEnumerator[Any]) -> None:
+            if not isinstance(enumerator, HandlesReaderEvents):
+                raise ProtocolViolation("the enumerator of this source handles no events of its readers")
+            enumerator.handle_source_event(subtask, event)
+
+        self._with_enumerator(handle)
 
     def snapshot(self, checkpoint_id: int) -> bytes | None:
         """The enumerator's state; None when it failed (the attempt is ending)."""
@@ -139,6 +156,10 @@ class SourceCoordinator:
     def signal_no_more_splits(self, subtask: int) -> None:
         """See `SplitEnumeratorContext`."""
         self._send(self._subtask(subtask), [], no_more=True)
+
+    def send_event_to_reader(self, subtask: int, event: bytes) -> None:
+        """See `SplitEnumeratorContext`."""
+        self._send_event(self._subtask(subtask), event)
 
     def call_async(
         self, work: Callable[[], Any], handler: Callable[[Any], None], *, period_ms: int | None = None
@@ -216,6 +237,11 @@ class SourceCoordinators:
         """See `SourceCoordinator`."""
         if vertex in self._by_vertex:
             self._by_vertex[vertex].handle_split_request(subtask)
+
+    def handle_event(self, vertex: int, subtask: int, event: bytes) -> None:
+        """See `SourceCoordinator`."""
+        if vertex in self._by_vertex:
+            self._by_vertex[vertex].handle_event(subtask, event)
 
     def report_watermark(self, vertex: int, subtask: int, watermark: int) -> None:
         """How far a reader with aligned watermarks is (ms)."""

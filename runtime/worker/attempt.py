@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from ...checkpoint.storage import CheckpointStorage
+from ...connectors.base import SourceReaderContext
 from ...core.clock import Clock
 from ...core.ids import SubtaskId, WorkerId
 from ...core.types import GENERIC, TypeInformation, copy_value
@@ -50,7 +51,14 @@ from ..graph.artifact import decode_job
 from ..graph.channel_state import edge_name, overtakable_edges
 from ..graph.execution_graph import Channel, ExecutionGraph, Subtask, build_execution_graph
 from ..graph.job_graph import ChainedOperator, JobEdge
-from ..messages import ClientData, DeployTasks, OperatorRestore, SplitRequested, WatermarkReported
+from ..messages import (
+    ClientData,
+    DeployTasks,
+    EventToEnumerator,
+    OperatorRestore,
+    SplitRequested,
+    WatermarkReported,
+)
 from .background import Background, HandOver
 from .blocking_task import BlockingTask
 from .chain import Chain, build_chain
@@ -328,6 +336,14 @@ class Attempt:
     def _source_task(self, subtask: Subtask, chain: Chain, writers: Sequence[RecordWriter]) -> SourceTask:
         source, services = subtask.vertex.operators[0].source, self._services
         assert source is not None, "its vertex begins with a source"
+        context = SourceReaderContext(
+            subtask.index,
+            subtask.vertex.parallelism,
+            self.graph.job.settings.name,
+            services.clock,
+            self.settings.checkpointing,
+            lambda event: services.send(EventToEnumerator(self.number, subtask.subtask_id, event)),
+        )
         return SourceTask(
             subtask,
             chain,
@@ -336,7 +352,7 @@ class Attempt:
             services.clock,
             self.settings.batch_size,
             source,
-            self.graph.job.settings.name,
+            context,
             services.time,
             lambda: services.send(SplitRequested(self.number, subtask.subtask_id)),
             lambda timestamp: services.send(WatermarkReported(self.number, subtask.subtask_id, timestamp)),

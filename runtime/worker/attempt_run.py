@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, assert_never
+from typing import Any, Final, TypeAlias, assert_never
 
 from ...checkpoint.messages import FromTask, NotifyCheckpointAborted, NotifyCheckpointComplete
 from ...core.clock import Clock
@@ -21,6 +21,7 @@ from ..messages import (
     AlignWatermarks,
     DeployTasks,
     DrainSource,
+    EventToReader,
     FinishTasks,
     FromSubtask,
     FromWorker,
@@ -43,6 +44,9 @@ from .snapshots import SnapshotUploads
 from .source_task import SourceTask
 from .task import TakenSnapshot, Task, TaskEvents
 
+ToTasks: TypeAlias = (
+    AddSplits | AlignWatermarks | DrainSource | EventToReader | FinishTasks | NotifyTasks | TriggerSource
+)
 _LOG: Final = logging.getLogger(__name__)
 _STATISTICS_EVERY_MS: Final = 500
 _LOST_PEER_GRACE_MS: Final = 2_000
@@ -246,21 +250,19 @@ class AttemptRun:
 
     # ---- messages
 
-    def on_message(
-        self, message: AddSplits | AlignWatermarks | DrainSource | TriggerSource | NotifyTasks | FinishTasks
-    ) -> None:
+    def on_message(self, message: ToTasks) -> None:
         """What the JobManager says to tasks of this attempt; nothing is heard any more once one has failed."""
         if not self._failed:
             self._guarded(lambda: self._handle(message))
 
-    def _handle(
-        self, message: AddSplits | AlignWatermarks | DrainSource | TriggerSource | NotifyTasks | FinishTasks
-    ) -> None:
+    def _handle(self, message: ToTasks) -> None:
         match message:
             case AlignWatermarks(subtask=subtask, max_watermark=max_watermark):
                 self._source(subtask).align(max_watermark)
             case AddSplits(subtask=subtask, splits=splits, no_more=no_more):
                 self._source(subtask).add_splits(splits, no_more=no_more)
+            case EventToReader(subtask=subtask, event=event):
+                self._source(subtask).handle_event(event)
             case DrainSource(subtask=subtask):
                 self._source(subtask).drain()
             case TriggerSource(subtask=subtask, trigger=trigger):

@@ -8,6 +8,7 @@ from typing import Any
 from ...checkpoint.messages import NotifyCheckpointAborted, NotifyCheckpointComplete, TriggerCheckpoint
 from ...connectors.base import (
     EndOfSource,
+    HandlesSourceEvents,
     NothingAvailable,
     Source,
     SourceBatch,
@@ -49,7 +50,7 @@ class SourceTask(Task):
         clock: Clock,
         batch_size: int,
         source: Source[Any, Any],
-        job_name: str,
+        context: SourceReaderContext,
         time: ProcessingTime,
         request_split: Callable[[], None],
         report_watermark: Callable[[int], None],
@@ -58,9 +59,7 @@ class SourceTask(Task):
         super().__init__(subtask, chain, writers, events, clock, batch_size)
         self._overtake_after_ms = overtake_after_ms
         self._source = source
-        self._reader: SourceReader[Any, Any] = source.create_reader(
-            SourceReaderContext(subtask.index, subtask.vertex.parallelism, job_name, clock)
-        )
+        self._reader: SourceReader[Any, Any] = source.create_reader(context)
         head = chain.operators[0]
         if not isinstance(head, SourceHead):
             raise ProtocolViolation(
@@ -100,6 +99,16 @@ class SourceTask(Task):
             self._reader.notify_no_more_splits()
         self.retry_at_ms = None
 
+    def handle_event(self, event: bytes) -> None:
+        """From the enumerator."""
+        if not isinstance(self._reader, HandlesSourceEvents):
+            raise ProtocolViolation(
+                "the reader of this source handles no events of its enumerator",
+                where=self.subtask.display_name,
+            )
+        self._reader.handle_source_event(event)
+        self.retry_at_ms = None
+
     def align(self, max_watermark: int) -> None:
         """Read no further than this watermark (ms) until the group has caught up."""
         if self._alignment is not None and not self.ended:
@@ -132,7 +141,10 @@ class SourceTask(Task):
         self.retry_at_ms = None
         polled = self._reader.poll_next(self._limit())
         match polled:
-            case SourceBatch(split_id=split_id, values=values, timestamps=timestamps):
+            case SourceBatch(split_id=split_id, values=values, timestamps=timestamps, side=side):
+                if side is not None:
+                    for tag, records in side.items():
+                        self.chain.operators[0].output.emit_side(tag, RecordBatch(records))
                 if values:
                     self._head.select_split(split_id)
                     self._process(RecordBatch(values, timestamps))

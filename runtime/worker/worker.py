@@ -23,6 +23,7 @@ from ..messages import (
     CancelTasks,
     DeployTasks,
     DrainSource,
+    EventToReader,
     FinishTasks,
     FromWorker,
     NotifyTasks,
@@ -199,6 +200,7 @@ class Worker:
                 AddSplits()
                 | AlignWatermarks()
                 | DrainSource()
+                | EventToReader()
                 | TriggerSource()
                 | NotifyTasks()
                 | FinishTasks()

@@ -58,6 +58,7 @@ class Bench:
         self.coordinator = SourceCoordinator(
             self.vertex,
             send=lambda subtask, splits, *, no_more: self.sent.append((subtask, splits, no_more)),
+            send_event=lambda subtask, event: self.sent.append((subtask, event)),
             fail=self.failures.append,
             wake=self.woken.set,
             clock=self.clock,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pika
 import psutil
 import psycopg
 import pytest
@@ -30,6 +31,14 @@ class Notes:
             with redis.Redis.from_url(self.url) as client:
                 client.set(self.name, text)
             return
+        if self.url.startswith("amqp"):
+            with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
+                channel = connection.channel()
+                # Not a quorum queue, which is lost when its only member is killed within seconds of its declaration.
+                channel.queue_declare(self.name, durable=True)
+                channel.confirm_delivery()
+                channel.basic_publish("", self.name, text.encode(), pika.BasicProperties(delivery_mode=2))
+            return
         with psycopg.connect(self.url) as connection:
             connection.execute(f"CREATE TABLE {self.name} AS SELECT '{text}' AS content")
 
@@ -37,11 +46,14 @@ class Notes:
         if self.url.startswith("redis"):
             with redis.Redis.from_url(self.url) as client:
                 return client.get(self.name).decode()
+        if self.url.startswith("amqp"):
+            with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
+                return connection.channel().basic_get(self.name, auto_ack=True)[2].decode()
         with psycopg.connect(self.url) as connection:
             return connection.execute(f"SELECT content FROM {self.name}").fetchone()[0]
 
 
-@pytest.fixture(params=["postgresql", "redis_server"])
+@pytest.fixture(params=["postgresql", "rabbitmq", "redis_server"])
 def server(request: pytest.FixtureRequest) -> Server:
     return request.getfixturevalue(request.param)
 
