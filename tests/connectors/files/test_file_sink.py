@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from millstream import Configuration, StreamExecutionEnvironment, WatermarkStrategy
 from millstream.connectors.files import BucketAssigner, Encoder, FileSink, OutputFileConfig, RollingPolicy
 from millstream.connectors.files.committer import FileCommittable
 from millstream.core.errors import ConnectorError, JobDefinitionError
+from millstream.testing import ManualSource, MiniCluster
 from millstream.testing.connectors import SinkContract, SinkRun
 
 
@@ -91,6 +93,56 @@ def test_files_of_another_job_are_left_alone(tmp_path) -> None:
     assert visible_lines(tmp_path) == ["mine"]
     other.commit(pending)
     assert sorted(visible_lines(tmp_path)) == ["mine", "other"]
+
+
+def test_a_new_job_from_a_checkpoint_leaves_later_files_of_the_old_one_which_may_still_run(tmp_path) -> None:
+    old = SinkRun(sink_to(tmp_path), job_id="a" * 32)
+    old.write(0, ["covered"])
+    completed = old.checkpoint(1)
+    old.write(0, ["later"])
+    later = old.checkpoint(2)
+    old.write(0, ["open"])
+    unknown_to_the_new = [file for file in hidden_files(tmp_path) if "covered" not in file.read_text()]
+    new = SinkRun(old.sink, 1, completed, attempt=1, job_id="b" * 32)
+    assert visible_lines(tmp_path) == ["covered"]
+    new.write(0, ["new"])
+    new.finish(3)
+    assert sorted(visible_lines(tmp_path)) == ["covered", "new"]
+    assert hidden_files(tmp_path) == unknown_to_the_new
+    old.commit(later)  # it was not dead: its output is as whole as that of the new one
+    assert sorted(visible_lines(tmp_path)) == ["covered", "later", "new"]
+
+
+def test_a_cancelled_job_removes_its_open_files_and_the_new_one_commits_those_of_its_savepoint(
+    tmp_path,
+) -> None:
+    source = ManualSource()
+
+    def program():
+        env = StreamExecutionEnvironment.get_execution_environment(Configuration())
+        env.enable_checkpointing(3_600_000)
+        lines = env.from_source(source, WatermarkStrategy.no_watermarks(), "lines").uid("lines")
+        lines.sink_to(sink_to(tmp_path / "out")).uid("files")
+        return env
+
+    with MiniCluster() as cluster:
+        job = cluster.start(program())
+        source.element("covered")
+        job.settle()
+        savepoint = job.trigger_savepoint(str(tmp_path / "savepoints"))
+        source.element("open")
+        job.settle()
+        assert len(hidden_files(tmp_path / "out")) == 2
+        job.cancel()
+        assert [file.read_text() for file in hidden_files(tmp_path / "out")] == ["covered\n"]
+        again = cluster.start(program(), restore_from=savepoint)
+        again.settle()
+        again.trigger_checkpoint()
+        assert sorted(visible_lines(tmp_path / "out")) == [
+            "covered",
+            "open",
+        ]  # each once: "open" is read again
+        assert hidden_files(tmp_path / "out") == []
 
 
 def test_another_sink_in_the_same_folder_keeps_its_pending_files(tmp_path) -> None:
