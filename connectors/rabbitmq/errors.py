@@ -1,0 +1,97 @@
+"""What pika reports, as errors that say what, where and what to do."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...core.errors import ConnectorError
+
+# Reply codes of AMQP 0-9-1.
+_ACCESS_REFUSED: Final = 403
+_NOT_FOUND: Final = 404
+_PRECONDITION_FAILED: Final = 406
+_NOT_ALLOWED: Final = 530
+_FIXES: Final = {
+    _ACCESS_REFUSED: "check user and password, and that the user may use the queue and the exchange (rabbitmqctl set_permissions)",
+    _NOT_FOUND: "create the queue or exchange, or correct its name",
+    _PRECONDITION_FAILED: "what exists has other properties: leave it to its owner to declare it",
+    _NOT_ALLOWED: "check the virtual host, and that the user may use it (rabbitmqctl set_permissions -p VHOST)",
+}
+_TIMED_OUT: Final = "delivery acknowledgement"
+"""How a channel is closed whose consumer did not acknowledge in time: not a matter of what was declared."""
+
+
+def reply_code_of(error: BaseException | None) -> int | None:
+    """Why the broker closed a channel or connection, or did not open it."""
+    from pika import exceptions
+
+    if isinstance(error, exceptions.ProbableAuthenticationError | exceptions.AuthenticationError):
+        return _ACCESS_REFUSED
+    if isinstance(error, exceptions.ProbableAccessDeniedError):
+        return _NOT_ALLOWED
+    if isinstance(error, exceptions.ChannelClosed | exceptions.ConnectionClosed):
+        return int(error.reply_code)
+    return None
+
+
+def is_final(error: BaseException | None) -> bool:
+    """Whether another attempt would end the same: wrong credentials, nothing there, declared otherwise, no trust."""
+    from ssl import SSLCertVerificationError
+
+    if _TIMED_OUT in str(error):
+        return False
+    return reply_code_of(error) in _FIXES or _cause(error, SSLCertVerificationError) is not None
+
+
+def connector_error(
+    error: BaseException | None, *, doing: str, address: str, tried_ms: int | None
+) -> ConnectorError:
+    """For what ended a connection for good.
+
+    Args:
+        doing: what failed, e.g. "writing to exchange 'orders'".
+        tried_ms: for how long it was tried again; None: it was not.
+    """
+    final = is_final(error)
+    code = reply_code_of(error)
+    fix = _FIXES.get(code or 0, "check that the broker runs and is reachable at this address")
+    if final and code is None:
+        fix = "give set_ssl() the authority that signed the broker's certificate, and the host that it names"
+    waited = "" if tried_ms is None else f", tried again for {tried_ms / 1000:.0f} s"
+    return ConnectorError(
+        f"{doing} failed{waited}: {reason_of(error)}",
+        where=f"RabbitMQ at {address}",
+        fix=fix,
+        retryable=not final,
+    )
+
+
+def reason_of(error: BaseException | None) -> str:
+    """The words of the innermost of what pika wraps.
+
+    >>> reason_of(None)
+    'it was closed'
+    """
+    if error is None:
+        return "it was closed"
+    innermost = _inside(error)[-1] if not str(error) else error
+    return str(innermost) or type(innermost).__name__
+
+
+def _cause(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:
+    """The first of this kind in what pika wraps."""
+    return next((found for found in _inside(error) if isinstance(found, kind)), None) if error else None
+
+
+def _inside(error: BaseException) -> list[BaseException]:
+    """The error and what it wraps: arguments, lists of attempts, causes; outermost first."""
+    found = [error]
+    for outer in found:
+        inner = [
+            *outer.args,
+            *getattr(outer, "exceptions", ()),
+            outer.__cause__,
+            getattr(outer, "exception", None),
+        ]
+        found += [e for e in inner if isinstance(e, BaseException) and e not in found]
+    return found
