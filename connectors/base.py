@@ -340,6 +340,13 @@ class Sink(Protocol[T_contra]):
 
 
 @runtime_checkable
+class TakenByAddSink(Protocol):
+    """A sink by the name of one of Flink's sink functions: programs pass it to `add_sink`."""
+
+    passed_to_add_sink: bool
+
+
+@runtime_checkable
 class SupportsCommitter(Protocol[CommT]):
     """A sink whose writers are `CommittingSinkWriter`s. Committables are part of the checkpoint taken at the barrier and
     are committed after it completed; those found in a restored checkpoint are committed before records flow."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from ._functions import check_function, definition_error, plain_selector, projection, result_type
 from .connectors.base import Sink
@@ -442,13 +442,17 @@ class DataStream(OperatorSettings, Generic[T]):
         sink_func: SinkFunction[T] | TwoPhaseCommitSinkFunction[T, Any] | Callable[[T], object],
     ) -> DataStreamSink:
         """Write the records with a function: a `SinkFunction` or a plain callable (at least once), or a
-        `TwoPhaseCommitSinkFunction` (exactly once).
+        `TwoPhaseCommitSinkFunction` (exactly once). `RMQSink`, which PyFlink passes here, is taken, too.
 
         Raises:
             JobDefinitionError: `sink_func` is none of these.
         """
         from ._sink_functions import function_sink, name_of
+        from .connectors.base import TakenByAddSink
 
+        given: Any = sink_func
+        if isinstance(given, TakenByAddSink) and not isinstance(given, type):
+            return self.sink_to(cast("Sink[T]", given))
         return DataStreamSink(self._then(f"Sink: {name_of(sink_func)}", function_sink(sink_func), GENERIC))
 
     def print(self, sink_identifier: str | None = None) -> DataStreamSink:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-from ...core.clock import Clock
+from ...core.clock import SystemClock
 from ...core.errors import ConfigurationError, ConnectorError, MissingDependencyError
 from .connection_config import RMQConnectionConfig, backoff_ms, connection_parameters
 from .errors import connector_error, is_final, reason_of
@@ -27,7 +27,6 @@ class ConnectionThread:
         doing: for messages, e.g. "reading from queue 'orders'".
         on_open: with a new channel, of a new connection or the first one.
         on_lost: the channel is gone, and whatever was not confirmed on it.
-        clock: measures the budget.
 
     Attributes:
         failure: why there will be no connection any more; None as long as there may be one.
@@ -39,7 +38,6 @@ class ConnectionThread:
         *,
         doing: str,
         name: str,
-        clock: Clock,
         on_open: Callable[[Any], None],
         on_lost: Callable[[], None],
     ) -> None:
@@ -47,7 +45,7 @@ class ConnectionThread:
         self._config = config
         self._doing = doing
         self._name = name
-        self._clock = clock
+        self._clock = SystemClock()  # waits are real, whatever the clock of the job is
         self._on_open = on_open
         self._on_lost = on_lost
         self._connection: Any = None
@@ -59,6 +57,11 @@ class ConnectionThread:
 
     def start(self) -> None:
         """Begin to connect; `on_open` or `failure` tells how it went."""
+        log = logging.getLogger("pika")
+        if (
+            log.level == logging.NOTSET
+        ):  # it reports each failed attempt as half a dozen errors; we do in one line
+            log.setLevel(logging.CRITICAL)
         self._thread.start()
 
     def call(self, action: Callable[[], None]) -> None:
@@ -96,6 +99,13 @@ class ConnectionThread:
             except (ConfigurationError, MissingDependencyError) as error:
                 self.failure = error
                 return
+            except (
+                Exception
+            ) as error:  # a bug, ours or pika's, in a callback: whoever asks for `failure` raises it
+                where = f"RabbitMQ at {self._config.address}"
+                self.failure = ConnectorError(f"{self._doing} failed: {error!r}", where=where)
+                self.failure.__cause__ = error
+                return
             if self._closing.is_set() or self.failure is not None:
                 return
             now_ms = self._clock.monotonic_ms()
@@ -127,7 +137,10 @@ class ConnectionThread:
         self._cause, opened = None, False
 
         def on_connected(connection: Any) -> None:
-            connection.channel(on_open_callback=on_channel)
+            if self._closing.is_set():
+                connection.close()
+            else:
+                connection.channel(on_open_callback=on_channel)
 
         def on_channel(channel: Any) -> None:
             nonlocal opened
@@ -169,6 +182,5 @@ class ConnectionThread:
             self._on_lost()
 
     def _close_connection(self) -> None:
-        connection = self._connection
-        if connection is not None and not (connection.is_closing or connection.is_closed):
-            connection.close()
+        if self._connection is not None and self._connection.is_open:  # one that is being opened is closed once it is
+            self._connection.close()
