@@ -182,5 +182,7 @@ class ConnectionThread:
             self._on_lost()
 
     def _close_connection(self) -> None:
-        if self._connection is not None and self._connection.is_open:  # one that is being opened is closed once it is
+        if (
+            self._connection is not None and self._connection.is_open
+        ):  # one that is being opened is closed once it is
             self._connection.close()

@@ -12,6 +12,8 @@ from .. import environment
 from .._functions import definition_error
 from ..checkpoint_config import CheckpointingMode
 from ..core.configuration import Configuration, options
+from ..data_stream import DataStream
+from ..operators.watermark_strategy import WatermarkStrategy
 from ..stream_settings import check_parallelism
 from .ignored_keys import without_ignored_keys
 from .restart_strategy import RestartStrategies, RestartStrategyConfiguration
@@ -181,14 +183,16 @@ class StreamExecutionEnvironment(environment.StreamExecutionEnvironment):
     # ---- sources of Java's
 
     def add_source(
-        self, source_func: object, source_name: str = "Custom Source", type_info: object = None
-    ) -> NoReturn:
-        """Not here.
+        self, source_func: object, source_name: str = "Custom Source", type_info: Any = None
+    ) -> DataStream[Any]:
+        """The records of a source that PyFlink has as a SourceFunction, such as `RMQSource`.
 
         Raises:
-            JobDefinitionError: always.
+            JobDefinitionError: it is none that is here.
         """
-        del type_info
+        if not isinstance(source_func, type) and hasattr(source_func, "create_reader"):
+            given: Any = source_func  # from_source looks at it
+            return self.from_source(given, WatermarkStrategy.no_watermarks(), source_name, type_info)
         raise definition_error(
             f"{source_func!r} cannot be the source '{source_name}': a SourceFunction is code of a JVM",
             fix="use from_source() with a source of millstream.connectors, or one written after millstream.connectors.base",

@@ -65,7 +65,7 @@ _NAMES: Final = {
     "pyflink.datastream.connectors": (
         "BucketAssigner DeliveryGuarantee FileEnumeratorProvider FileSink FileSource "
         "FileSourceBuilder FileSplitAssignerProvider KafkaSource NumberSequenceSource "
-        "OutputFileConfig RollingPolicy Sink Source StreamFormat"
+        "OutputFileConfig RMQConnectionConfig RMQSink RMQSource RollingPolicy Sink Source StreamFormat"
     ),
     "pyflink.datastream.connectors.base": "DeliveryGuarantee Sink Source",
     "pyflink.datastream.connectors.file_system": (
@@ -77,6 +77,7 @@ _NAMES: Final = {
         "KafkaRecordSerializationSchemaBuilder KafkaSink KafkaSinkBuilder KafkaSource "
         "KafkaSourceBuilder KafkaTopicPartition KafkaTopicSelector"
     ),
+    "pyflink.datastream.connectors.rabbitmq": "RMQConnectionConfig RMQSink RMQSource",
     "pyflink.datastream.connectors.number_seq": "NumberSequenceSource",
     "pyflink.datastream.data_stream": (
         "BroadcastConnectedStream BroadcastStream CloseableIterator ConnectedStreams DataStream "
@@ -160,7 +161,8 @@ class Contents(NamedTuple):
 def _sources_of(module: str) -> tuple[str, ...]:
     if module == "pyflink":
         return ()
-    return (*_API, ".connectors.kafka") if module.startswith("pyflink.datastream.connectors") else _API
+    connectors = (".connectors.kafka", ".connectors.rabbitmq")
+    return (*_API, *connectors) if module.startswith("pyflink.datastream.connectors") else _API
 
 
 MODULES: Final = {

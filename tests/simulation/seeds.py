@@ -14,6 +14,7 @@ from tests.simulation import (
     keyed_world,
     leadership_world,
     loop_world,
+    rabbitmq_world,
     scheduler_world,
 )
 
@@ -31,6 +32,7 @@ WORLDS: dict[str, Callable[[int], object]] = {
     "keyed-state": keyed_world.play,
     "leadership": lambda seed: leadership_world.World(seed).run(),
     "loops": _loops,
+    "rabbitmq": lambda seed: rabbitmq_world.World(seed).run(),
     "scheduler": lambda seed: scheduler_world.World(seed).run(),
 }
 
