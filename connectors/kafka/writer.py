@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ...core.batch import MAX_TIMESTAMP
 from ...core.clock import Clock
 from ...core.errors import ConnectorError
 from ..base import SinkWriterContext
@@ -121,8 +122,9 @@ class _Produce:
         topics, keys, payloads = self._settings.serializer.prepare(values)
         count = len(payloads)
         times = [0] * count if timestamps is None else timestamps  # 0: librdkafka takes the current time
-        if timestamps and min(timestamps) < 0:
-            times = [max(time, 0) for time in timestamps]
+        # Kafka knows no times before 1970, and brokers refuse the end of all time, which results of windows without an end have.
+        if timestamps and (min(timestamps) < 0 or max(timestamps) == MAX_TIMESTAMP):
+            times = [max(time, 0) if time != MAX_TIMESTAMP else 0 for time in timestamps]
         rows = zip(
             [topics] * count if isinstance(topics, str) else topics,
             payloads,

@@ -44,7 +44,7 @@ class JobProcess:
         self.savepoints.mkdir()
         self.runs = 0
         self._program = program
-        self._spec = spec
+        self.spec = spec
         self._process: subprocess.Popen[bytes] | None = None
 
     # -- running --------------------------------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ class JobProcess:
             command += ["--from", restore_from]
         elif self.runs:
             command += ["--resume"]
-        command += ["--", json.dumps(self._spec)]
+        command += ["--", json.dumps(self.spec)]
         self.runs += 1
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         if faults:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from millstream.core.batch import MAX_TIMESTAMP
 from millstream.connectors.base import SupportsCommitter
 from millstream.connectors.kafka import (
     DeliveryGuarantee,
@@ -92,13 +93,14 @@ def test_key_timestamp_and_tombstone_arrive(kafka: KafkaBroker, kafka_topic: Cal
     writer = sink(kafka, topic=topic, key=lambda r: r[0], value=lambda r: r[1]).create_writer(
         writer_context()
     )
-    writer.write_batch([(b"k", b"v"), (b"gone", None)], [1234, -5])
+    writer.write_batch([(b"k", b"v"), (b"gone", None), (b"global", b"w")], [1234, -5, MAX_TIMESTAMP])
     writer.flush(end_of_input=False)
     writer.close()
-    first, second = messages(kafka, topic, 2)
+    first, second, third = messages(kafka, topic, 3)
     assert (first.key(), first.value(), first.timestamp()[1]) == (b"k", b"v", 1234)
     assert (second.key(), second.value()) == (b"gone", None)
-    assert second.timestamp()[1] > 1_000_000_000_000  # a time before 1970 cannot be written: now
+    now = second.timestamp()[1]  # a time before 1970 cannot be written, nor the last one of a window that never ends
+    assert 1_000_000_000_000 < now <= third.timestamp()[1] < MAX_TIMESTAMP
 
 
 def test_the_selector_chooses_the_topic(kafka: KafkaBroker, kafka_topic: Callable[..., str]) -> None:

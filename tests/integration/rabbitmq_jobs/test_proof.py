@@ -40,7 +40,7 @@ class RabbitMQJob(JobProcess):
             "queue": self.queue,
             "messages": MESSAGES,
             "window": WINDOW,
-            "prefetch": 500,
+            "prefetch": 100,  # of 4 subtasks, 5 times a second: the job lasts for as long as it is to be killed
             **spec,
         }
         super().__init__(PROGRAM, folder, given)
@@ -64,8 +64,9 @@ class RabbitMQJob(JobProcess):
             return int(found.method.message_count)
 
     def taken(self, random: Random) -> None:
-        """Until the job has taken some more messages: a moment that nobody chose."""
-        wanted = self.ready() - random.randrange(200, 3_000)
+        """Until the job has taken some more messages: a moment that nobody chose. A queue that has just been recovered says 0 at first."""
+        left = self.wait_for(self.ready, "the queue's count")
+        wanted = left - random.randrange(100, 2_000)
         self.wait_for(lambda: self.ready() <= wanted, f"{wanted} messages left")
 
     def check(self, lines: list[str]) -> None:
@@ -110,7 +111,8 @@ def kill_and_resume(job: RabbitMQJob, random: Random) -> None:
             job.broker.start()
     job.next_checkpoint()
     job.kill_everything()
-    assert job.ready() > 0, "there is something left to do"
+    assert wait_until(job.ready, "something left to do") > 0
+    job.spec["prefetch"] = 2_000
     job.start(2)
     assert job.ended() == 0, job.tail()
     assert job.attempts() >= 2 + WORKER_KILLS
