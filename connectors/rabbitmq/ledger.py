@@ -39,10 +39,13 @@ class Ledger:
     Args:
         restored: ids, and since when (ms) it is uncertain whether the broker still has the message.
         keep_ms: for how long such an id is kept.
+        remember_ms: for how long an id is kept whose message is gone: a publisher may send it again.
     """
 
-    def __init__(self, restored: Iterable[tuple[str, int]], *, keep_ms: int) -> None:
+    def __init__(self, restored: Iterable[tuple[str, int]], *, keep_ms: int, remember_ms: int = 0) -> None:
         self._keep_ms = keep_ms
+        self._remember_ms = remember_ms
+        self._remembered: dict[str, int] = {}  # until when (ms), in this order
         self._ids: dict[str, int] = dict(
             restored
         )  # since when it is uncertain; _OPEN: an acknowledgement is owed
@@ -56,10 +59,10 @@ class Ledger:
         self._last_snapshot = 0
 
     def __contains__(self, id_: str) -> bool:
-        return id_ in self._ids
+        return id_ in self._ids or id_ in self._remembered
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._ids) + len(self._remembered)
 
     @property
     def covered_from(self) -> int:
@@ -80,7 +83,7 @@ class Ledger:
     def repeated(self, tag: int, id_: str) -> None:
         """A delivery whose id is in here was dropped."""
         self._pending.append(Owed(tag, id_))
-        if self._ids[id_] == _OPEN:
+        if self._ids.get(id_) == _OPEN:
             self._repeats[id_] += 1
         self._ids[id_] = _OPEN
 
@@ -96,7 +99,12 @@ class Ledger:
         if self._pending:
             self._by_checkpoint.setdefault(checkpoint_id, []).extend(self._pending)
             self._pending = []
-        return [(id_, max(since, 0)) for id_, since in self._ids.items()]
+        ids = [(id_, max(since, 0)) for id_, since in self._ids.items()]
+        # After a restore these are ids like the others, and kept as long as here.
+        ids += [
+            (id_, until - self._keep_ms) for id_, until in self._remembered.items() if id_ not in self._ids
+        ]
+        return ids
 
     def complete(self, checkpoint_id: int) -> tuple[int, list[int]] | None:
         """This checkpoint is durable. Gives the tags to acknowledge now, rising, and the number by which `round_trip_done`
@@ -119,7 +127,7 @@ class Ledger:
         if owed is not None:
             self._proven.append((monotonic_ms, owed))
 
-    def settle(self, monotonic_ms: int) -> list[str]:
+    def settle(self, monotonic_ms: int, now_ms: int) -> list[str]:
         """Forget the ids whose acknowledgement is certain by now; gives those of siblings, to be told `settled`."""
         elsewhere = []
         while self._proven and monotonic_ms - self._proven[0][0] >= CERTAIN_AFTER_MS:
@@ -132,14 +140,20 @@ class Ledger:
                     self._repeats[one.id] -= 1
                 else:
                     del self._repeats[one.id]
-                    del self._ids[one.id]
+                    self._let_go(one.id, now_ms)
         return elsewhere
 
-    def settled(self, ids: Iterable[str]) -> None:
+    def settled(self, ids: Iterable[str], now_ms: int) -> None:
         """A sibling's acknowledgement of these is certain. One that is owed here as well is another message, and stays."""
         for id_ in ids:
             if self._ids.get(id_, _OPEN) != _OPEN:
-                del self._ids[id_]
+                self._let_go(id_, now_ms)
+
+    def _let_go(self, id_: str, now_ms: int) -> None:
+        del self._ids[id_]
+        if self._remember_ms:
+            self._remembered.pop(id_, None)
+            self._remembered[id_] = now_ms + self._remember_ms
 
     def connection_lost(self, now_ms: int) -> None:
         """Whatever was not certain may come again, to anybody."""
@@ -158,6 +172,10 @@ class Ledger:
         old = [id_ for id_, since in self._ids.items() if since != _OPEN and since <= before]
         for id_ in old:
             del self._ids[id_]
+        for id_, until in list(self._remembered.items()):
+            if until > now_ms:
+                break
+            del self._remembered[id_]
         return old
 
 

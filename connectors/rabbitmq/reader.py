@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Protocol
 
@@ -68,6 +68,7 @@ class ReaderSettings:
         convert: from deliveries to records, timestamps and side outputs; may drop some.
         use_correlation_id: keep ids in a ledger.
         redelivery_timeout_ms: how long an id is kept whose message does not come again.
+        deduplication_window_ms: how long an id is kept whose message is acknowledged; 0: publishers send each once.
     """
 
     queue: str
@@ -75,6 +76,7 @@ class ReaderSettings:
     convert: Callable[[list[Delivery]], tuple[list[Any], list[int] | None, dict[str, list[Any]] | None]]
     use_correlation_id: bool
     redelivery_timeout_ms: int
+    deduplication_window_ms: int = 0
 
 
 class RabbitMQSourceReader:
@@ -94,7 +96,8 @@ class RabbitMQSourceReader:
         self._parallelism = context.parallelism
         self._checkpointing = context.checkpointing
         self._with_ids = settings.use_correlation_id and context.checkpointing
-        self._ledger = self.ledger_type((), keep_ms=settings.redelivery_timeout_ms)
+        self._asks_always = settings.deduplication_window_ms > 0
+        self._ledger = self._make_ledger(())
         self._split: RabbitMQSplit | None = None
         self._remaining: int | None = None
         self._no_more = self._done = self._finishing = self._finished = False
@@ -122,10 +125,16 @@ class RabbitMQSourceReader:
         (split,) = splits
         now_ms = self._clock.now_ms()
         restored = ((id_, since or now_ms) for id_, since in split.ledger)
-        self._ledger = self.ledger_type(restored, keep_ms=self._settings.redelivery_timeout_ms)
+        self._ledger = self._make_ledger(restored)
         self._split, self._remaining = split, split.remaining
         if self._remaining != 0:
             self._consumer.start()
+
+    def _make_ledger(self, restored: Iterable[tuple[str, int]]) -> Ledger:
+        settings = self._settings
+        return self.ledger_type(
+            restored, keep_ms=settings.redelivery_timeout_ms, remember_ms=settings.deduplication_window_ms
+        )
 
     def notify_no_more_splits(self) -> None:
         """Without a split there is nothing to read."""
@@ -182,7 +191,7 @@ class RabbitMQSourceReader:
             case Answer() as answer:
                 self._on_answer(answer)
             case Settled(ids=ids):
-                self._ledger.settled(ids)
+                self._ledger.settled(ids, self._clock.now_ms())
             case Finish():
                 self._finishing = True
             case Ask() | Reply() | Done() as other:
@@ -209,7 +218,7 @@ class RabbitMQSourceReader:
             generation, number = trips.popleft()
             if generation == self._generation:
                 self._ledger.round_trip_done(number, monotonic_ms)
-        elsewhere = self._ledger.settle(monotonic_ms)
+        elsewhere = self._ledger.settle(monotonic_ms, self._clock.now_ms())
         if elsewhere:
             self._send(encode_event(Settled(elsewhere)))
         if monotonic_ms >= self._expire_at_ms:
@@ -279,7 +288,7 @@ class RabbitMQSourceReader:
             else:
                 self._handed_over.append(tag)
             return True
-        doubtful = delivery.method.redelivered
+        doubtful = delivery.method.redelivered or self._asks_always
         if self._doubtful > 0:
             self._doubtful -= 1
             doubtful = True

@@ -53,6 +53,7 @@ class RabbitMQSource(Generic[T]):
         value_deserializer: Deserializer[T] | None = None,
         use_correlation_id: bool = False,
         redelivery_timeout_ms: int = _DEFAULT_REDELIVERY_TIMEOUT_MS,
+        deduplication_window_ms: int = 0,
         bound: Bound | None = None,
         event_time: EventTime | None = None,
         poison_tag: str | None = None,
@@ -64,6 +65,7 @@ class RabbitMQSource(Generic[T]):
         self._value_deserializer = value_deserializer
         self._use_correlation_id = use_correlation_id
         self._redelivery_timeout_ms = redelivery_timeout_ms
+        self._deduplication_window_ms = deduplication_window_ms
         self._bound = bound
         self._event_time = event_time
         self._poison_tag = poison_tag
@@ -113,6 +115,7 @@ class RabbitMQSource(Generic[T]):
                 conversion.convert,
                 self._use_correlation_id,
                 self._redelivery_timeout_ms,
+                self._deduplication_window_ms,
             ),
             QueueConsumer(self._config, self._queue, name=name),
             context,
@@ -223,6 +226,17 @@ class RabbitMQSourceBuilder(Generic[T]):
         fix = "give milliseconds, for example 3600000"
         check_int("redelivery timeout", redelivery_timeout_ms, least=1, fix=fix)
         self._fields["redelivery_timeout_ms"] = redelivery_timeout_ms
+        return self
+
+    def set_deduplication_window(self, deduplication_window_ms: int) -> RabbitMQSourceBuilder[T]:
+        """In ms, how long an id is kept after its message was acknowledged: a publisher that sends a message again, with its id, as an
+        at-least-once sink does after a failure, is recognised that long. 0 unless set: some seconds.
+
+        The ids of the window are in every checkpoint. Above a parallelism of 1 all subtasks are asked about each id.
+        """
+        fix = "give milliseconds, for example 60000"
+        check_int("deduplication window", deduplication_window_ms, least=0, fix=fix)
+        self._fields["deduplication_window_ms"] = deduplication_window_ms
         return self
 
     def set_bounded(self, messages: int | None = None) -> RabbitMQSourceBuilder[T]:

@@ -44,12 +44,12 @@ def test_an_id_is_forgotten_only_some_time_after_the_round_trip() -> None:
     mine.emitted(1, "a")
     mine.snapshot(1)
     assert mine.complete(1) == (1, [1])
-    mine.settle(10 * CERTAIN_AFTER_MS)
+    mine.settle(10 * CERTAIN_AFTER_MS, 0)
     assert "a" in mine
     mine.round_trip_done(1, 100)
-    mine.settle(100 + CERTAIN_AFTER_MS - 1)
+    mine.settle(100 + CERTAIN_AFTER_MS - 1, 0)
     assert "a" in mine
-    assert mine.settle(100 + CERTAIN_AFTER_MS) == []
+    assert mine.settle(100 + CERTAIN_AFTER_MS, 0) == []
     assert "a" not in mine
 
 
@@ -61,11 +61,11 @@ def test_after_a_lost_connection_ids_stay_until_they_come_again_or_time_out() ->
     mine.complete(1)
     mine.connection_lost(now_ms=1000)
     mine.round_trip_done(1, 0)  # of the lost connection
-    mine.settle(HOUR)
+    mine.settle(HOUR, 0)
     assert [id_ in mine for id_ in "abc"] == [True] * 3
     assert sorted(mine.snapshot(2)) == [("a", 1000), ("b", 1000), ("c", 1000)]
     mine.repeated(1, "a")
-    mine.settled(["b", "a"])  # "a" is owed here: another message of the same id
+    mine.settled(["b", "a"], 0)  # "a" is owed here: another message of the same id
     assert mine.expire(1000 + HOUR - 1) == []
     assert mine.expire(1000 + HOUR) == ["c"]
     assert [id_ in mine for id_ in "abc"] == [True, False, False]
@@ -82,7 +82,7 @@ def test_an_id_that_comes_twice_stays_until_both_are_certain() -> None:
     for number in (1, 2):
         assert "a" in mine
         mine.round_trip_done(number, 0)
-        mine.settle(CERTAIN_AFTER_MS)
+        mine.settle(CERTAIN_AFTER_MS, 0)
     assert "a" not in mine
 
 
@@ -92,7 +92,7 @@ def test_certain_ids_of_siblings_are_told() -> None:
     mine.snapshot(1)
     assert mine.complete(1) == (1, [1])
     mine.round_trip_done(1, 0)
-    assert mine.settle(CERTAIN_AFTER_MS) == ["a"]
+    assert mine.settle(CERTAIN_AFTER_MS, 0) == ["a"]
 
 
 @given(st.permutations(range(1, 13)), st.lists(st.integers(1, 4), min_size=12, max_size=12))
@@ -111,3 +111,24 @@ def test_every_tag_is_acknowledged_once_and_a_prefix_names_a_tag_of_its_call(
         assert acknowledged == set(tags)
         outstanding -= acknowledged
     assert not outstanding
+
+
+def test_an_id_is_remembered_for_the_window_behind_its_acknowledgement_also_by_whoever_restores_it() -> None:
+    mine = Ledger((), keep_ms=HOUR, remember_ms=10_000)
+    mine.emitted(1, "a")
+    mine.snapshot(1)
+    assert mine.complete(1) == (1, [1])
+    mine.round_trip_done(1, 0)
+    mine.settle(CERTAIN_AFTER_MS, 2 * HOUR)
+    assert "a" in mine
+    restored = Ledger(mine.snapshot(2), keep_ms=HOUR, remember_ms=10_000)
+    for one in (mine, restored):
+        one.expire(2 * HOUR + 9_999)
+        assert "a" in one
+    mine.repeated(2, "a")  # sent again: owed, and remembered anew
+    assert mine.snapshot(3) == [("a", 0)]
+    for one in (mine, restored):
+        one.expire(2 * HOUR + 10_000)
+    assert "a" in mine
+    assert "a" not in restored
+    assert mine.complete(3) == (2, [2])

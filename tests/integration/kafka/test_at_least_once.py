@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from millstream.core.batch import MAX_TIMESTAMP
 from millstream.connectors.base import SupportsCommitter
 from millstream.connectors.kafka import (
     DeliveryGuarantee,
@@ -16,6 +15,7 @@ from millstream.connectors.kafka import (
     KafkaSink,
     SimpleStringSchema,
 )
+from millstream.core.batch import MAX_TIMESTAMP
 from millstream.core.errors import ConfigurationError, ConnectorError
 from millstream.dev.kafka import KafkaBroker
 from tests.integration.kafka.harness import committed_values, exactly_once_sink, writer_context
@@ -99,7 +99,9 @@ def test_key_timestamp_and_tombstone_arrive(kafka: KafkaBroker, kafka_topic: Cal
     first, second, third = messages(kafka, topic, 3)
     assert (first.key(), first.value(), first.timestamp()[1]) == (b"k", b"v", 1234)
     assert (second.key(), second.value()) == (b"gone", None)
-    now = second.timestamp()[1]  # a time before 1970 cannot be written, nor the last one of a window that never ends
+    now = second.timestamp()[
+        1
+    ]  # a time before 1970 cannot be written, nor the last one of a window that never ends
     assert 1_000_000_000_000 < now <= third.timestamp()[1] < MAX_TIMESTAMP
 
 
