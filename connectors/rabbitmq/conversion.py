@@ -75,7 +75,7 @@ class Conversion:
         else:
             time = (properties.headers or {}).get(header)
             if isinstance(time, int) and not isinstance(time, bool):
-                return time
+                return int(time)  # one of 64 bits is of a class of pika's
             what, fix = f"whole number in the header '{header}'", "let the publisher set it, in ms"
         raise ConnectorError(
             f"RabbitMQ: a message has no {what}, which is to be its event time",

@@ -27,6 +27,7 @@ class RabbitMQEnumerator:
         bound: None: unbounded.
         count: how many messages are in the queue; may block.
         restored: an earlier `snapshot_state`.
+        one_reader: the first one reads everything: what another gave back could not be told from what it had emitted.
     """
 
     def __init__(
@@ -36,12 +37,15 @@ class RabbitMQEnumerator:
         count: Callable[[], int],
         context: SplitEnumeratorContext[RabbitMQSplit],
         restored: bytes | None,
+        *,
+        one_reader: bool = False,
     ) -> None:
         self._queue = queue
         self._bound = bound
         self._count = count
         self._context = context
-        self._questions = Questions(context.parallelism)
+        self._readers_used = 1 if one_reader else context.parallelism
+        self._questions = Questions(self._readers_used)
         self._readers: set[int] = set()
         self._given: set[int] = set()
         self._ledger: list[tuple[str, int]] = []
@@ -63,6 +67,9 @@ class RabbitMQEnumerator:
 
     def add_reader(self, subtask: int) -> None:
         """Give the reader its split, then the questions that waited for it."""
+        if subtask >= self._readers_used:
+            self._context.signal_no_more_splits(subtask)
+            return
         self._readers.add(subtask)
         self._hand_out()
         self._send(self._questions.add_reader(subtask))
@@ -83,7 +90,7 @@ class RabbitMQEnumerator:
 
     def snapshot_state(self, checkpoint_id: int) -> bytes:  # the state is the same for every checkpoint
         """What no reader has yet."""
-        waiting = [subtask for subtask in range(self._context.parallelism) if subtask not in self._given]
+        waiting = [subtask for subtask in range(self._readers_used) if subtask not in self._given]
         splits = [self._split(subtask) for subtask in waiting]
         ledger = [entry for split in splits for entry in split.ledger]
         total = None if self._total is None else sum(split.remaining or 0 for split in splits)
@@ -108,7 +115,7 @@ class RabbitMQEnumerator:
                 self._context.signal_no_more_splits(subtask)
 
     def _split(self, subtask: int) -> RabbitMQSplit:
-        readers = self._context.parallelism
+        readers = self._readers_used
         remaining = None
         if self._bound is not None:
             each, rest = divmod(self._total or 0, readers)

@@ -62,7 +62,7 @@ def message_of(delivery: Delivery) -> RabbitMQMessage:
         body=delivery.body,
         routing_key=method.routing_key,
         exchange=method.exchange,
-        headers=properties.headers or {},
+        headers=_plain(properties.headers or {}),
         correlation_id=properties.correlation_id,
         message_id=properties.message_id,
         timestamp=properties.timestamp,
@@ -71,6 +71,17 @@ def message_of(delivery: Delivery) -> RabbitMQMessage:
         redelivered=method.redelivered,
         properties={name: value for name, value in rest.items() if value is not None},
     )
+
+
+def _plain(value: Any) -> Any:
+    """pika's numbers of 64 bits are of a class of its own, which no record should hold."""
+    if isinstance(value, int) and type(value) not in {int, bool}:
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return value
 
 
 def place_of(delivery: Delivery, queue: str) -> str:

@@ -68,6 +68,7 @@ class ReaderSettings:
         convert: from deliveries to records, timestamps and side outputs; may drop some.
         use_correlation_id: keep ids in a ledger.
         redelivery_timeout_ms: how long an id is kept whose message does not come again.
+        repeats_count: what a publisher has sent twice is two of the messages that the source is bounded by.
         deduplication_window_ms: how long an id is kept whose message is acknowledged; 0: publishers send each once.
     """
 
@@ -77,6 +78,7 @@ class ReaderSettings:
     use_correlation_id: bool
     redelivery_timeout_ms: int
     deduplication_window_ms: int = 0
+    repeats_count: bool = False
 
 
 class RabbitMQSourceReader:
@@ -113,6 +115,7 @@ class RabbitMQSourceReader:
         self._expire_at_ms = 0
         self._handed_over: list[int] = []  # without checkpoints: tags of the last batch
         self._unprompted = 0
+        self._repeats = 0  # that count, since `_remaining` was last brought up to date
         self._warned_full = False
 
     # ---- SourceReader -------------------------------------------------------------------------------------------------
@@ -155,12 +158,15 @@ class RabbitMQSourceReader:
         if self._finishing:
             self._finished = True
             return SplitFinished(split.split_id)
-        wanted = max_records if self._remaining is None else min(max_records, self._remaining)
+        wanted = max_records
+        if self._remaining is not None:
+            self._count_down(0)
+            wanted = min(max_records, self._remaining)
         taken = self._take(wanted) if wanted else []
         self._ask()
         if self._remaining is not None:
-            self._remaining -= len(taken)
-            if self._remaining == 0:
+            self._count_down(len(taken))
+            if self._remaining <= 0:
                 self._end()
         if not taken:
             self._warn_when_full()
@@ -168,12 +174,27 @@ class RabbitMQSourceReader:
         values, timestamps, side = self._settings.convert(taken)
         return SourceBatch(split.split_id, values, timestamps, side) if values or side else _AGAIN
 
+    def _count_down(self, taken: int) -> None:
+        assert self._remaining is not None
+        self._remaining, self._repeats = self._remaining - taken - self._repeats, 0
+
+    def _count_repeat(self, delivery: Delivery) -> None:
+        """What is dropped may be one of the messages that the share consists of; a redelivery was counted before."""
+        if self._settings.repeats_count and not delivery.method.redelivered:
+            self._repeats += 1
+
+    @property
+    def _share_is_read(self) -> bool:
+        return self._remaining is not None and self._remaining <= self._repeats
+
     def snapshot_state(self, checkpoint_id: int) -> list[RabbitMQSplit]:
         """The ledger as it is, and how much remains."""
         if self._split is None or self._finished:
             self._ledger.snapshot(checkpoint_id)
             return []
         ledger = self._ledger.snapshot(checkpoint_id)
+        if self._remaining is not None:
+            self._count_down(0)
         return [RabbitMQSplit(self._split.split_id, tuple(ledger), self._remaining)]
 
     def notify_checkpoint_complete(self, checkpoint_id: int) -> None:
@@ -266,7 +287,7 @@ class RabbitMQSourceReader:
             ledger.emitted(delivery.method.delivery_tag, id_)
             taken.append(delivery)
         deliveries = self._consumer.deliveries
-        while len(taken) < wanted and deliveries:
+        while len(taken) + self._repeats < wanted and deliveries:
             delivery = deliveries[0]
             if delivery.generation > generation:
                 break  # noticed at the next poll
@@ -293,6 +314,7 @@ class RabbitMQSourceReader:
             self._doubtful -= 1
             doubtful = True
         if id_ in self._ledger:
+            self._count_repeat(delivery)
             self._ledger.repeated(tag, id_)
             return False
         if self._asks and (
@@ -349,21 +371,30 @@ class RabbitMQSourceReader:
             if id_ in later or id_ in self._accepted_ids:
                 self._to_ask.append(id_)
                 continue
+            if self._share_is_read:
+                continue  # given back with all that is held
             held = self._held.pop(id_)
-            if id_ in self._ledger:  # the same id came twice, and the first one is emitted
-                for delivery in held:
-                    self._ledger.repeated(delivery.method.delivery_tag, id_)
-                continue
             covered_from = answer.known.get(id_)
-            if covered_from is not None:
-                for delivery in held:
-                    self._ledger.repeated_elsewhere(delivery.method.delivery_tag, id_, covered_from)
+            if id_ in self._ledger or covered_from is not None:
+                self._drop(held, id_, None if id_ in self._ledger else covered_from)
                 continue
             self._accepted.append((held[0], id_))
             self._accepted_ids.add(id_)
             if held[1:]:  # the same id twice: asked for again once the first is emitted
                 self._held[id_] = held[1:]
                 self._to_ask.append(id_)
+
+    def _drop(self, held: list[Delivery], id_: str, covered_from: int | None) -> None:
+        """These were emitted before: by a sibling, or here (None)."""
+        for index, delivery in enumerate(held):
+            if self._share_is_read:
+                self._held[id_] = held[index:]
+                return
+            self._count_repeat(delivery)
+            if covered_from is None:
+                self._ledger.repeated(delivery.method.delivery_tag, id_)
+            else:
+                self._ledger.repeated_elsewhere(delivery.method.delivery_tag, id_, covered_from)
 
     # ---- messages -----------------------------------------------------------------------------------------------------
 

@@ -95,7 +95,14 @@ class RabbitMQSource(Generic[T]):
                 "counts each correlation id once",
                 self._queue.name,
             )
-        return RabbitMQEnumerator(self._queue.name, self._bound, self._count, context, restored)
+        return RabbitMQEnumerator(
+            self._queue.name,
+            self._bound,
+            self._count,
+            context,
+            restored,
+            one_reader=self._counts_repeats,
+        )
 
     def create_reader(self, context: SourceReaderContext) -> SourceReader[T, RabbitMQSplit]:
         """The part in a subtask."""
@@ -116,6 +123,7 @@ class RabbitMQSource(Generic[T]):
                 self._use_correlation_id,
                 self._redelivery_timeout_ms,
                 self._deduplication_window_ms,
+                self._counts_repeats,
             ),
             QueueConsumer(self._config, self._queue, name=name),
             context,
@@ -131,6 +139,11 @@ class RabbitMQSource(Generic[T]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(queue {self._queue.name!r} at {self._config.address}, {self.boundedness.value})"
+
+    @property
+    def _counts_repeats(self) -> bool:
+        """Bounded by what the queue holds, in which a message may be twice."""
+        return self._use_correlation_id and self._bound is not None and self._bound.messages is None
 
     def _count(self) -> int:
         """How many messages the queue holds. Waits for consumers of an earlier attempt to be gone, since what they have not
@@ -242,8 +255,8 @@ class RabbitMQSourceBuilder(Generic[T]):
     def set_bounded(self, messages: int | None = None) -> RabbitMQSourceBuilder[T]:
         """Stop after so many messages, over all subtasks; without a number, after as many as the queue holds at the start.
 
-        Duplicates do not count where correlation ids tell them; without ids, a message that comes again after a failure
-        does, and another one is left in the queue. While a job is bounded by what the queue holds, nobody else should read it.
+        With correlation ids, what comes again after a failure does not count; nor does what a publisher has sent twice, if a number
+        is given; without one, a single subtask reads. Without ids, a message that comes again does, and another one is left in the queue. While a job is bounded by what the queue holds, nobody else should read it.
         """
         if messages is not None:
             check_int("number of messages", messages, least=0, fix="give for example 1000, or nothing")

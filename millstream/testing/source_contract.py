@@ -152,6 +152,7 @@ class SourceContract:
         self, source: Source[Any, Any], expected: Sequence[Any]
     ) -> None:
         run = SourceRun(source, 2)
+        run.context.pending.clear()  # its own enumerator finds nothing, and its readers read nothing
         fresh = run.source.create_enumerator(run.context, None)
         fresh.start()
         run.context.run_pending()

@@ -130,6 +130,26 @@ def test_a_bounded_source_reads_what_the_queue_holds_and_leaves_the_rest(
     wait_until(lambda: broker.depth(queue) == QueueDepth(10, 0), "ten are left")
 
 
+@pytest.mark.parametrize("parallelism", [1, 3])
+def test_what_a_publisher_has_sent_twice_is_two_of_the_messages_that_the_queue_holds(
+    rabbitmq: Server, parallelism: int
+) -> None:
+    broker, queue = local(rabbitmq), declare(rabbitmq)
+    publish(rabbitmq, queue, [*range(40), *range(30), *range(30), *range(40, 50)])
+    source = source_of(rabbitmq, queue).set_bounded().set_deduplication_window(60_000).build()
+    reading = Reading(source, parallelism)
+    reading.poll_all()
+    publish(rabbitmq, queue, range(100, 110))
+    reading.read_until(lambda: all(reading.run.ended), "all readers end")
+    counted = [int(value) for value in reading.run.values]
+    assert len(set(counted)) == len(counted)
+    reading.checkpoint()
+    reading.close()
+    wait_until(lambda: broker.depth(queue) == QueueDepth(10, 0), "ten are left")
+    if parallelism == 1:
+        assert counted == list(range(50))
+
+
 def test_a_source_bounded_by_a_number_waits_for_them(rabbitmq: Server) -> None:
     queue = declare(rabbitmq, "quorum")
     publish(rabbitmq, queue, range(10))
