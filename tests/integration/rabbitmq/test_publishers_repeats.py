@@ -68,6 +68,8 @@ def test_what_a_sink_repeats_after_its_workers_were_killed_counts_once(
     done = Counter[str]()
 
     def all_there() -> bool:
+        for _ in range(200):
+            reading.poll_all()
         reading.checkpoint()
         done.update(reading.run.values)
         reading.run.values.clear()
