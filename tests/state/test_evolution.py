@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from millstream.core.errors import StateError
@@ -22,11 +22,13 @@ from millstream.core.types import (
     infer_type,
     register_classes,
 )
-from millstream.state.backend import TableDescriptor
+from millstream.dev.server import Server
+from millstream.state.backend import StateOwner, StateStore, TableDescriptor
 from millstream.state.backends import BackendType, create_backend
 from millstream.state.handles import KeyedStateHandle
 from millstream.state.key_groups import key_group_of, key_group_range
 from tests.core.test_types_evolution import version
+from tests.services.availability import unique_name
 from tests.state.backend_suite import MAX_PARALLELISM, context_in
 from tests.state.local_checkpoints import LocalCheckpoints
 
@@ -175,7 +177,8 @@ def place(table: str, key: int) -> tuple[Any, Any]:
 class Run:
     """One backend's history: attempts with a descriptor each, restored from the handles of the one before."""
 
-    def __init__(self, kind: BackendType, folder: Path, table: str) -> None:
+    def __init__(self, kind: BackendType, folder: Path, table: str, store: StateStore | None = None) -> None:
+        self.store, self.job = store, unique_name("job")
         self.kind, self.folder, self.table = kind, folder / str(kind), table
         self.checkpoints = LocalCheckpoints(self.folder / "checkpoints")
         self.handles: list[KeyedStateHandle] = []
@@ -186,6 +189,8 @@ class Run:
     ) -> dict[int, dict[str, Any]]:
         """What the subtasks that open the table see, after which each adds its keys; then a snapshot."""
         self.attempt += 1
+        if self.handles and self.handles[0].external is None and self.store is not None:
+            self.job = unique_name("job")  # a start from a savepoint is another job
         descriptor = dataclasses.replace(TABLES[self.table], value_type=era.type_info)
         seen: dict[int, dict[str, Any]] = {}
         handles = []
@@ -200,6 +205,8 @@ class Run:
                     reader=self.checkpoints,
                     key_groups=groups,
                     cache_entries=3,
+                    owner=StateOwner(self.job, "sum", self.attempt),
+                    store=self.store,
                 ),
             )
             if opened[subtask]:
@@ -226,11 +233,25 @@ class Run:
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_both_backends_evolve_state_as_dicts_would(tmp_path_factory: Any, data: st.DataObject) -> None:
+    check_evolution(tmp_path_factory.mktemp("evolution"), data, dict.fromkeys(BACKENDS))
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_postgresql_evolves_state_as_dicts_would(
+    tmp_path_factory: Any, postgresql: Server, data: st.DataObject
+) -> None:
+    store = StateStore(postgresql.url, "millstream_tests")
+    check_evolution(tmp_path_factory.mktemp("evolution"), data, {"postgresql": store})
+
+
+def check_evolution(
+    folder: Path, data: st.DataObject, backends: Mapping[BackendType, StateStore | None]
+) -> None:
     every_subtask_opens = data.draw(st.booleans(), label="every subtask opens the table")
     kind, shape = data.draw(st.sampled_from(KINDS)), data.draw(st.sampled_from(list(SHAPES)))
     table = data.draw(st.sampled_from(list(TABLES)))
-    folder = tmp_path_factory.mktemp("evolution")
-    runs = [Run(backend, folder, table) for backend in BACKENDS]
+    runs = [Run(backend, folder, table, store) for backend, store in backends.items()]
     model: dict[int, dict[str, Any]] = {}
     for number, fields in enumerate(data.draw(histories(stable_types=not every_subtask_opens))):
         era = Era(kind, shape, fields)

@@ -12,6 +12,7 @@ from millstream.core.errors import JobDefinitionError, StateError
 from millstream.core.time import Duration, Time
 from millstream.core.types import Types
 from millstream.operators.operator_state import OperatorStateStore
+from millstream.state.backend import StateStore
 from millstream.state.descriptors import (
     AggregatingStateDescriptor,
     ListStateDescriptor,
@@ -23,9 +24,12 @@ from millstream.state.namespaced import NamespaceContext, NamespacedStateStore
 from tests.state.ttl_operator import TTL, Operator, with_ttl
 
 
-@pytest.fixture(params=["hashmap", "rocksdb"])
+@pytest.fixture(params=["hashmap", "rocksdb", "postgresql", "redis"])
 def operator(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Operator]:
-    operator = Operator(request.param, tmp_path)
+    servers = {"postgresql": "postgresql", "redis": "redis_server"}
+    server = servers.get(request.param)
+    store = None if server is None else StateStore(request.getfixturevalue(server).url, "millstream_tests")
+    operator = Operator(request.param, tmp_path, store)
     yield operator
     operator.backend.close()
 

@@ -8,11 +8,12 @@ from typing import Any
 from millstream import StateTtlConfig
 from millstream.core.clock import ManualClock
 from millstream.core.types import Types
-from millstream.state.backend import BackendContext
+from millstream.state.backend import BackendContext, StateOwner, StateStore
 from millstream.state.backends import create_backend
 from millstream.state.descriptors import StateDescriptor
 from millstream.state.key_context import KeyContext
 from millstream.state.keyed import KeyedStateStore
+from tests.services.availability import unique_name
 from tests.state.local_checkpoints import LocalCheckpoints
 
 TTL = 100
@@ -21,8 +22,10 @@ TTL = 100
 class Operator:
     """A backend under a manual clock, the key in use, and handles."""
 
-    def __init__(self, kind: Any, folder: Path) -> None:
+    def __init__(self, kind: Any, folder: Path, store: StateStore | None = None) -> None:
         self.kind = kind
+        self.state_store = store
+        self.job = unique_name("job")
         self.folder = folder
         self.clock = ManualClock(1_000)
         self.checkpoints = LocalCheckpoints(folder / "checkpoints")
@@ -33,9 +36,20 @@ class Operator:
         self.attempt += 1
         folder = self.folder / f"{self.attempt}"
         folder.mkdir()
-        self.backend = create_backend(
-            self.kind, BackendContext("sum", 8, (0, 7), folder, handles, self.checkpoints, 4, self.clock)
+        owner = StateOwner(self.job, "sum", self.attempt)
+        context = BackendContext(
+            "sum",
+            8,
+            (0, 7),
+            folder,
+            handles,
+            self.checkpoints,
+            4,
+            self.clock,
+            owner=owner,
+            store=self.state_store,
         )
+        self.backend = create_backend(self.kind, context)
         self.keys = KeyContext()
         self.keys.current_key = "k"
         self.store = KeyedStateStore(self.backend, self.keys, Types.STRING())
