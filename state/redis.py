@@ -6,7 +6,7 @@ to the checkpoint as its log; when the checkpoint is complete they are applied, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ..core.errors import CheckpointError, CheckpointFailureReason, StateError
 from ..core.savepoints import SavepointFormatType
@@ -14,6 +14,7 @@ from .backend import BackendContext, BackendStatistics, CheckpointStreams, Table
 from .cached_table import CachedTable
 from .cached_tables import CachedTables
 from .canonical import no_native_savepoint, restored_blocks, store_blocks, write_canonical
+from .entry_keys import PREFIX_BYTES, split_prefix
 from .exclusive_names import exclusive_name
 from .handles import ExternalVersion, FileRef, KeyedStateHandle, TableInfo
 from .overlaid_store import OverlaidStore
@@ -98,6 +99,7 @@ class RedisBackend:
             ),
             layers,
             self._registry.infos(),
+            dict(self._states),
             self._canonical_writer(layers),
             self._require_intact,
             self._on_release,
@@ -195,6 +197,7 @@ class RedisSnapshot:
     Args:
         version: what the handle says of the checkpoint.
         layers: frozen, oldest first.
+        names: what tables are called in keys, by number: with those whose entries have been moved, which a layer may still remove.
         write_canonical: writes the files of a canonical savepoint.
         require_intact: raises when Redis is not at the version's base any more.
         on_release: called once in the loop's thread.
@@ -206,6 +209,7 @@ class RedisSnapshot:
         version: ExternalVersion,
         layers: tuple[Layer, ...],
         tables: tuple[TableInfo, ...],
+        names: Mapping[int, bytes],
         write_canonical: Callable[[CheckpointStreams], dict[str, FileRef]],
         require_intact: Callable[[int], None],
         on_release: Callable[[], None],
@@ -214,6 +218,7 @@ class RedisSnapshot:
         self._version = version
         self._layers = layers
         self._tables = tables
+        self._names = names
         self._write_canonical = write_canonical
         self._require_intact = require_intact
         self._on_release = on_release
@@ -231,7 +236,10 @@ class RedisSnapshot:
         files: dict[str, FileRef] = {}
         layer = merged(self._layers)
         if layer:
-            files[LOG] = streams.write_exclusive(exclusive_name(self._context, LOG), write_log(layer))
+            known = {info.table_id for info in self._tables}
+            numbers = {split_prefix(place.prefix[:PREFIX_BYTES])[1] for place, _ in layer.changes()}
+            gone = {number: self._names[number] for number in numbers - known - {RESERVED_TABLE}}
+            files[LOG] = streams.write_exclusive(exclusive_name(self._context, LOG), write_log(layer, gone))
         return KeyedStateHandle(FORMAT, self._context.key_groups, self._tables, files, self._version)
 
     def _require_usable(self) -> None:

@@ -196,7 +196,7 @@ def _logs(
         states = {registry.table_id(info): state_name(info) for info in handle.tables}
         states[RESERVED_TABLE] = state_name(BLOCKS_INFO)
         content = context.reader.read(ref)
-        layer = read_log(
+        layer, gone = read_log(
             content, context.key_groups, numbers, where=f"operator '{context.operator}': {ref.path}"
         )
-        yield layer.within(groups), states
+        yield layer.within(groups), states | gone

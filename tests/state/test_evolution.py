@@ -238,11 +238,14 @@ def test_both_backends_evolve_state_as_dicts_would(tmp_path_factory: Any, data: 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_postgresql_evolves_state_as_dicts_would(
-    tmp_path_factory: Any, postgresql: Server, data: st.DataObject
+def test_databases_evolve_state_as_dicts_would(
+    tmp_path_factory: Any, postgresql: Server, redis_server: Server, data: st.DataObject
 ) -> None:
-    store = StateStore(postgresql.url, "millstream_tests")
-    check_evolution(tmp_path_factory.mktemp("evolution"), data, {"postgresql": store})
+    stores: dict[BackendType, StateStore | None] = {
+        "postgresql": StateStore(postgresql.url, "millstream_tests"),
+        "redis": StateStore(redis_server.url, "millstream_tests"),
+    }
+    check_evolution(tmp_path_factory.mktemp("evolution"), data, stores)
 
 
 def check_evolution(

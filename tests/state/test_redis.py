@@ -245,4 +245,4 @@ class TestRedis(StateBackendSuite):
 
     def test_a_log_of_another_format_is_refused(self) -> None:
         with pytest.raises(CheckpointError, match="MSREDIS"):
-            read_log(b"MSREDIS\x00\x02", (0, 7), {}, "here")
+            read_log(b"MSREDIS\x00\x03", (0, 7), {}, "here")
