@@ -33,7 +33,7 @@ class Ledger:
     Delivery tags are those of one connection: all of them are void after `connection_lost`. Times of `now_ms` are wall-clock
     where an id is kept for long, and monotonic (`monotonic_ms`) where a pause is measured.
 
-    INVARIANT R1: an id is in the ledger, and so in every checkpoint that covers its record, from the record's emission until
+    INVARIANT M1: an id is in the ledger, and so in every checkpoint that covers its record, from the record's emission until
     the broker cannot deliver it again. Kept by: tests/simulation/test_rabbitmq.py.
 
     Args:
