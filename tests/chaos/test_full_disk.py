@@ -16,7 +16,7 @@ from tests.services.availability import unavailable
 pytestmark = pytest.mark.chaos
 
 EVENTS = 24_000
-RATE = 6_000
+RATE = 2_000
 FAULTS: dict[str, tuple[Callable[[SmallDisk], None], Callable[[SmallDisk], None], str]] = {
     "full": (SmallDisk.fill, SmallDisk.empty, "No space left on device"),
     "read-only": (SmallDisk.read_only, SmallDisk.writable, "Read-only file system"),
@@ -64,6 +64,6 @@ def test_checkpoints_fail_with_the_reason_and_the_job_recovers(
     wait_until(lambda: count(client, "completed") > before, "a checkpoint after the disk works again")
     assert reason in caplog.text
     assert (client.statistics().restarts > 0) == (tolerable == "0")
-    client.wait(120)
+    workshop.finish(client)
     workshop.check_output(EVENTS)
     workshop.check_nothing_is_left()

@@ -46,7 +46,7 @@ def victims(client: JobClient, with_fork_server: bool) -> list[int]:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_ten_times_a_process_of_the_cluster(workshop: Workshop, backend: str, with_fork_server: bool) -> None:
     random = Random(f"{backend}-{with_fork_server}")
-    client = workshop.start(2, EVENTS, rate=8_000, state_backend_type=backend)
+    client = workshop.start(2, EVENTS, 8_000, state_backend_type=backend)
     kills = 0
     for _ in range(10):
         before = completed(client)

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from millstream import Configuration, JobClient
+from millstream import Configuration, JobClient, JobExecutionResult
 from millstream.core.clock import SystemClock
 from tests.integration.engine.jobs.windows import EVENTS_PER_SECOND, expected_lines, windows
 
@@ -47,6 +47,7 @@ class Workshop:
     def __init__(self, base: Path) -> None:
         self.out, self.checkpoints, self.tmp = base / "out", base / "checkpoints", base / "tmp"
         self.faults = base / "faults"
+        self.hurry = base / "hurry"
         self.tmp.mkdir()
         self.faults.mkdir()
 
@@ -75,9 +76,14 @@ class Workshop:
         self, parallelism: int, events: int, rate: int = EVENTS_PER_SECOND, **changes: str
     ) -> JobClient:
         """The windows job in this process, running."""
-        env = windows(self.configuration(**changes), str(self.out), events, rate)
+        env = windows(self.configuration(**changes), str(self.out), events, rate, self.hurry)
         env.set_parallelism(parallelism)
         return env.execute_async("windows")
+
+    def finish(self, client: JobClient, timeout_s: float = 120) -> JobExecutionResult:
+        """Lift the limit of events per second, and wait for the end."""
+        self.hurry.touch()
+        return client.wait(timeout_s)
 
     def committed(self) -> Counter[str]:
         """How often each line is in files that everybody can see."""

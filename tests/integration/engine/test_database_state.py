@@ -14,7 +14,8 @@ from millstream.dev.server import LocalServer, Server
 from tests.integration.engine.harness import Workshop, wait_until
 from tests.services.availability import unavailable
 
-EVENTS = 30_000
+EVENTS = 50_000
+SLOW = 5_000  # events per second, until the test has done what it wants to do to the job
 
 
 @pytest.fixture(params=["postgresql", "redis"])
@@ -39,7 +40,7 @@ def start(workshop: Workshop, backend: str, server: Server) -> Any:
             "restart__strategy_fixed__delay_delay": "100 ms",
             "restart__strategy_fixed__delay_attempts": "100",
         }
-        return workshop.start(2, EVENTS, rate=15_000, **{**settings, **changes})
+        return workshop.start(2, EVENTS, SLOW, **{**settings, **changes})
 
     return start
 
@@ -55,7 +56,7 @@ def test_a_killed_worker_costs_no_window_and_doubles_none(workshop: Workshop, st
     restarts = client.statistics().restarts
     os.kill(client.worker_pids()[1], signal.SIGKILL)
     wait_until(lambda: client.statistics().restarts > restarts, "the restart")
-    client.wait(60)
+    workshop.finish(client)
     workshop.check_output(EVENTS)
     workshop.check_nothing_is_left()
 
@@ -74,7 +75,7 @@ def test_a_restarted_database_costs_no_window_and_doubles_none(
         server.start()
     else:
         server.restart()
-    client.wait(60)
+    workshop.finish(client)
     workshop.check_output(EVENTS)
     workshop.check_nothing_is_left()
 

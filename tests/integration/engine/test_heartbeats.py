@@ -25,13 +25,14 @@ from tests.integration.engine.harness import JOBS, Program, Workshop, gone, wait
 from tests.integration.engine.jobs.windows import windows
 from tests.integration.engine.test_recovery import completed
 
-EVENTS = 15_000
+EVENTS = 50_000
+SLOW = 5_000  # events per second, until the test has done what it wants to do to the job
 QUICK = {"heartbeat_interval": "100 ms", "heartbeat_timeout": "1500 ms"}
 
 
 @pytest.mark.parametrize("backend", [pytest.param("hashmap", marks=pytest.mark.slow), "rocksdb"])
 def test_a_worker_that_is_stopped_for_longer_than_the_timeout_costs_nothing(workshop: Workshop, backend: str):
-    client = workshop.start(2, EVENTS, state_backend_type=backend, **QUICK)
+    client = workshop.start(2, EVENTS, SLOW, state_backend_type=backend, **QUICK)
     wait_until(lambda: completed(client) >= 2, "two checkpoints")
     stopped = client.worker_pids()[1]
     os.kill(stopped, signal.SIGSTOP)  # with its state directory open, and RocksDB's lock in it
@@ -39,7 +40,7 @@ def test_a_worker_that_is_stopped_for_longer_than_the_timeout_costs_nothing(work
     failure = client.statistics().last_failure
     assert failure is not None
     assert "no heartbeat" in failure
-    client.wait(60)
+    workshop.finish(client)
     assert not psutil.pid_exists(stopped)
     workshop.check_output(EVENTS)
     workshop.check_nothing_is_left()
@@ -47,13 +48,13 @@ def test_a_worker_that_is_stopped_for_longer_than_the_timeout_costs_nothing(work
 
 @pytest.mark.slow
 def test_a_stop_that_is_shorter_than_the_timeout_is_waited_for(workshop: Workshop):
-    client = workshop.start(2, EVENTS, heartbeat_interval="100 ms", heartbeat_timeout="30 s")
+    client = workshop.start(2, EVENTS, SLOW, heartbeat_interval="100 ms", heartbeat_timeout="30 s")
     wait_until(lambda: completed(client) >= 2, "two checkpoints")
     stopped = client.worker_pids()[1]
     os.kill(stopped, signal.SIGSTOP)
     read = records_when_it_stands_still(client)
     os.kill(stopped, signal.SIGCONT)
-    assert client.wait(60).statistics.restarts == 0
+    assert workshop.finish(client).statistics.restarts == 0
     assert read < EVENTS
     workshop.check_output(EVENTS)
 
@@ -116,7 +117,7 @@ def start_with_proxy(
 ) -> tuple[JobClient, list[ProxiedCluster]]:
     """The windows job at parallelism 2, running."""
     settings = workshop.configuration(**changes)
-    env = windows(settings, str(workshop.out), EVENTS, 8_000).set_parallelism(2)
+    env = windows(settings, str(workshop.out), EVENTS, SLOW, workshop.hurry).set_parallelism(2)
     made: list[ProxiedCluster] = []
 
     def make_cluster(_graph: Any, configuration: Configuration, clock: Clock) -> ProxiedCluster:
@@ -148,7 +149,7 @@ def test_a_connection_between_workers_that_loses_its_other_end_without_a_word_is
         assert failure is not None
         assert "the connection between workers" in failure
         assert client.worker_pids() == pids
-        client.wait(60)
+        workshop.finish(client)
         cluster.proxy.close()
     workshop.check_output(EVENTS)
     workshop.check_nothing_is_left()

@@ -15,8 +15,8 @@ from tests.checkpoint.s3_weather import Weather
 from tests.integration.engine.harness import Workshop, wait_until
 from tests.services.availability import unique_name
 
-EVENTS = 15_000
-RATE = 5_000
+EVENTS = 50_000
+SLOW = 2_000  # events per second, until the test has done what it wants to do to the job
 pytestmark = pytest.mark.slow
 
 
@@ -46,7 +46,7 @@ def start(workshop: Workshop, backend: str, *, backup: bool, recover: bool) -> J
     return workshop.start(
         2,
         EVENTS,
-        RATE,
+        SLOW,
         state_backend_type=backend,
         execution_checkpointing_dir=f"s3://{bucket}/checkpoints",
         execution_checkpointing_local__backup_enabled=str(backup).lower(),
@@ -81,7 +81,7 @@ def test_nothing_is_read_from_the_storage_where_the_copies_are_whole(
     assert state_reads_after_a_kill(client, weather) == []
     copies = {path for path in workshop.tmp.glob("millstream-*/local-state/*/*") if path.is_file()}
     assert copies
-    client.wait(120)
+    workshop.finish(client)
     workshop.check_output(EVENTS)
     assert list(workshop.tmp.iterdir()) == []
 
@@ -112,5 +112,5 @@ def test_damaged_copies_are_told_and_read_from_the_storage(
         os.kill(worker, signal.SIGCONT)
     assert state_reads_after_a_kill(client, weather) != []
     assert "a local copy is damaged" in capfd.readouterr().err
-    client.wait(120)
+    workshop.finish(client)
     workshop.check_output(EVENTS)

@@ -16,7 +16,8 @@ from millstream.connectors.datagen import DataGeneratorSource, RateLimiterStrate
 from millstream.connectors.files import Encoder, FileSink
 from tests.integration.engine.harness import JOBS, Program, Workshop, wait_until
 
-EVENTS = 15_000
+EVENTS = 50_000
+SLOW = 5_000  # events per second, until the test has done what it wants to do to the job
 BACKENDS = [pytest.param("hashmap", marks=pytest.mark.slow), "rocksdb"]
 WINDOWS = JOBS / "windows.py"
 
@@ -35,10 +36,10 @@ def kill_worker(client: JobClient, worker: int) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_killed_worker_costs_no_window_and_doubles_none(workshop: Workshop, backend: str) -> None:
-    client = workshop.start(2, EVENTS, state_backend_type=backend)
+    client = workshop.start(2, EVENTS, SLOW, state_backend_type=backend)
     wait_until(lambda: completed(client) >= 2, "two checkpoints")
     kill_worker(client, 1)
-    result = client.wait(60)
+    result = workshop.finish(client)
     assert result.statistics.restarts == 1
     workshop.check_output(EVENTS)
     workshop.check_nothing_is_left()
@@ -46,10 +47,10 @@ def test_a_killed_worker_costs_no_window_and_doubles_none(workshop: Workshop, ba
 
 @pytest.mark.slow
 def test_the_fork_server_may_die_too(workshop: Workshop) -> None:
-    client = workshop.start(2, EVENTS)
+    client = workshop.start(2, EVENTS, SLOW)
     wait_until(lambda: completed(client) >= 2, "two checkpoints")
     os.kill(psutil.Process(client.worker_pids()[0]).ppid(), signal.SIGKILL)
-    assert client.wait(60).statistics.restarts >= 1
+    assert workshop.finish(client).statistics.restarts >= 1
     workshop.check_output(EVENTS)
     workshop.check_nothing_is_left()
 
@@ -61,7 +62,7 @@ def test_checkpoints_of_a_cancelled_job_stay_unless_told_otherwise(
     workshop: Workshop, policy: str, kept: bool
 ) -> None:
     retention = {"execution_checkpointing_externalized__checkpoint__retention": policy}
-    client = workshop.start(1, EVENTS, **retention)
+    client = workshop.start(1, EVENTS, SLOW, **retention)
     wait_until(lambda: completed(client) >= 1, "a checkpoint")
     client.cancel().result(30)
     assert bool(workshop.complete()) is kept

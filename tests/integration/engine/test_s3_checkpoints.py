@@ -12,7 +12,7 @@ import pytest
 from millstream.checkpoint.catalog import list_checkpoints, load, verify
 from tests.integration.engine.harness import JOBS, Program, Workshop, wait_until
 
-EVENTS = 20_000
+EVENTS = 60_000
 
 
 @pytest.fixture

@@ -1,9 +1,14 @@
-"""Sums per key and second, from a generator into files. Arguments: output folder, number of events, events per second."""
+"""Sums per key and second, from a generator into files.
+
+Arguments: output folder, number of events, events per second.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 from millstream import (
     AggregateFunction,
@@ -15,7 +20,9 @@ from millstream import (
     WatermarkStrategy,
 )
 from millstream.connectors.datagen import DataGeneratorSource, RateLimiterStrategy
+from millstream.connectors.datagen.rate_limit import RateLimiter
 from millstream.connectors.files import Encoder, FileSink
+from millstream.core.clock import Clock
 
 KEYS = 50
 WINDOW_MS = 1_000
@@ -24,6 +31,26 @@ EVENTS_PER_SECOND = 30_000
 
 def event(index: int) -> tuple[str, int, int]:
     return f"k{index * 7 % KEYS}", index, index % 97
+
+
+@dataclass(frozen=True)
+class UntilHurried(RateLimiterStrategy):
+    """A rate that holds until a file is there, so that a job lasts as long as its test has something to do to it."""
+
+    hurry: Path | None = None
+
+    def create_limiter(self, clock: Clock, parallelism: int) -> RateLimiter:
+        assert self.records_per_second is not None
+        return LimiterUntilHurried(clock, self.records_per_second / parallelism, self.hurry)
+
+
+class LimiterUntilHurried(RateLimiter):
+    def __init__(self, clock: Clock, records_per_second: float, hurry: Path | None) -> None:
+        super().__init__(clock, records_per_second)
+        self._hurry = hurry
+
+    def allowed(self) -> int:
+        return 10**6 if self._hurry is not None and self._hurry.exists() else super().allowed()
 
 
 class Sum(AggregateFunction):
@@ -55,10 +82,10 @@ def expected_lines(events: int) -> list[str]:
 
 
 def windows(
-    configuration: Configuration | None, out: str, events: int, rate: int
+    configuration: Configuration | None, out: str, events: int, rate: int, hurry: Path | None = None
 ) -> StreamExecutionEnvironment:
     env = StreamExecutionEnvironment.get_execution_environment(configuration)
-    source = DataGeneratorSource(event, events, RateLimiterStrategy.per_second(rate))
+    source = DataGeneratorSource(event, events, UntilHurried(rate, hurry))
     strategy = WatermarkStrategy.for_bounded_out_of_orderness(Duration.of_seconds(1))
     stream = env.from_source(source, strategy.with_timestamp_assigner(lambda value, _: value[1]), "events")
     sums = stream.key_by(lambda value: value[0]).window(
