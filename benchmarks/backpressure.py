@@ -68,7 +68,7 @@ def durations_ms(checkpoints: int, *, idle: bool, unaligned: bool) -> list[int]:
         return found
 
 
-def main(checkpoints: int = 10) -> None:
+def main(checkpoints: int = 30) -> None:
     """Measure CHECKPOINTS checkpoints in each of three jobs."""
     idle = durations_ms(checkpoints, idle=True, unaligned=False)
     unaligned = durations_ms(checkpoints, idle=False, unaligned=True)

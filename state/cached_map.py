@@ -219,6 +219,21 @@ class CachedStateMap(StateMap[K, V]):
         return value
 
 
+class Places(dict[Any, tuple[bytes, bytes]]):
+    """Key -> the prefix of its key group, and its bytes, computed once a key: `places[key]`. Made for one pass over the namespaces of
+    a table that is routed by key, then thrown away."""
+
+    def __init__(self, layout: KeyLayout) -> None:
+        super().__init__()
+        self._layout = layout
+
+    def __missing__(self, key: Any) -> tuple[bytes, bytes]:
+        layout = self._layout
+        encoded = layout.encode(key)
+        place = self[key] = layout.prefixes[crc32(encoded) % layout.max_parallelism], encoded
+        return place
+
+
 class Address:
     """Where the entries of a namespace stand."""
 
@@ -254,6 +269,11 @@ class Address:
             return [fixed + encode(key) for key in keys]
         encoded = [encode(key) for key in keys]
         return [prefixes[crc32(key) % max_parallelism] + part + key for key in encoded]
+
+    def of_places(self, places: Places, keys: Iterable[Any]) -> list[bytes]:
+        """The same, with what other namespaces have found out already."""
+        part = self.part
+        return [prefix + part + encoded for prefix, encoded in map(places.__getitem__, keys)]
 
     def prefixes(self, groups: Iterable[int]) -> list[bytes]:
         """What the stored entries begin with, given the key groups that have some."""

@@ -4,15 +4,16 @@ is known, before the store."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any, Final, TypeVar
 
 from ..core.types import TypeInformation, exact
 from .backend import StateMap, TableDescriptor
-from .cached_map import Address, CachedStateMap, Frozen
+from .cached_map import Address, CachedStateMap, Frozen, Places
 from .cached_walk import walk
 from .entry_keys import PREFIX_BYTES, KeyLayout, split_prefix, successor
-from .entry_store import BATCH_ENTRIES, EntryStore
+from .entry_store import BATCH_ENTRIES, EntryBatch, EntryStore
 from .memory import entry_bytes
 from .table_registry import naming_state
 
@@ -131,10 +132,13 @@ class CachedTable:
         """Entries of a namespace have been written."""
         self._any_stored = True
         if self._groups is not None:
-            groups = self._groups.setdefault(found.namespace, set())
-            if len(groups) < len(self.layout.prefixes):
-                prefixes = {address[:PREFIX_BYTES] for address in addresses}
-                groups.update(split_prefix(prefix)[0] for prefix in prefixes)
+            self._add_groups(addresses, self._groups.setdefault(found.namespace, set()))
+
+    def _add_groups(self, addresses: list[bytes], groups: set[int]) -> None:
+        """The key groups of entries, where it matters which they are."""
+        if self._groups is not None and len(groups) < len(self.layout.prefixes):
+            prefixes = {address[:PREFIX_BYTES] for address in addresses}
+            groups.update(split_prefix(prefix)[0] for prefix in prefixes)
 
     def settle(self) -> None:
         """Count what the batch has changed, in the maps it fetched."""
@@ -176,9 +180,14 @@ class CachedTable:
         Raises:
             RecordSerializationError: as `dumps_values`.
         """
+        batch = self.store.new_batch()
+        # Windows have the same keys, one after the other.
+        places = Places(self.layout) if self.layout.by_key and len(self._frozen) > 1 else None
         with naming_state(self.layout.operator, self._descriptor.name):
             for frozen in self._frozen:
-                self._write_frozen(frozen)
+                batch = self._write_frozen(frozen, places, batch)
+        if batch.len():
+            self.store.write(batch)
 
     def thawed(self, *, written: bool = True) -> None:
         """Deletions held back by the store are done.
@@ -237,20 +246,25 @@ class CachedTable:
         store.write(batch)
         return done
 
-    def _write_frozen(self, frozen: Frozen) -> None:
-        addresses_of = frozen.of.address.of_all
-        batch = self.store.new_batch()
-        for address in addresses_of(key for key in frozen.removed if key not in frozen.entries):
-            batch.delete(address)
-        entries = iter(frozen.entries.items())
-        while chunk := dict(islice(entries, BATCH_ENTRIES)):
-            values = self.dumps_values(list(chunk.values()))
-            for address, raw in zip(addresses_of(chunk), values, strict=True):
-                batch.put(address, raw)
-                frozen.groups.add(split_prefix(address)[0])
-            self.store.write(batch)
-            batch = self.store.new_batch()
-        self.store.write(batch)
+    def _write_frozen(self, frozen: Frozen, places: Places | None, batch: EntryBatch) -> EntryBatch:
+        """Add to a batch; the one to go on with, as full ones are written. HOT: a snapshot's time of the interpreter is spent here."""
+        address = frozen.of.address
+        addresses_of = address.of_all if places is None else partial(address.of_places, places)
+        for removed in addresses_of(key for key in frozen.removed if key not in frozen.entries):
+            batch.delete(removed)
+        keys, values = list(frozen.entries), list(frozen.entries.values())
+        for start in range(0, len(keys), BATCH_ENTRIES):
+            written = addresses_of(keys[start : start + BATCH_ENTRIES])
+            put = batch.put
+            for place, raw in zip(
+                written, self.dumps_values(values[start : start + BATCH_ENTRIES]), strict=True
+            ):
+                put(place, raw)
+            self._add_groups(written, frozen.groups)
+            if batch.len() >= BATCH_ENTRIES:
+                self.store.write(batch)
+                batch = self.store.new_batch()
+        return batch
 
     def _count(self, found: CachedStateMap[Any, Any], size: int, dirty: int) -> None:
         self.entries += size - found._counted
@@ -285,4 +299,5 @@ def dumps_each(value_type: TypeInformation[Any], values: list[Any]) -> list[byte
         return list(map(serializer.dumps, values))
     if value_type.mismatch(values) is not None:
         serializer.dumps_batch(values)  # raises, and tells which value
-    return exact.dumps_each(values)
+    form = value_type.native_form
+    return exact.dumps_each(values) if form is None else exact.dumps_each_as(form, values)

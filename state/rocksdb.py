@@ -36,9 +36,8 @@ class RocksDBBackend:
 
     def snapshot(self, checkpoint_id: int) -> RocksSnapshot:
         assert self._pending is None, "one snapshot at a time"
-        if self._tables.freeze():
-            self._store.open()
-        store = self._store if self._store.is_open else None
+        # Where this is the first snapshot with anything in it, the thread that writes it opens the database, too.
+        store = self._store if self._tables.freeze() or self._store.is_open else None
         self._store.frozen = store is not None
 
         def on_release(written: dict[str, FileRef] | None) -> None:

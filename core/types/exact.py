@@ -74,12 +74,15 @@ def dumps_each(values: list[Any]) -> list[bytes]:
         plain = SCALARS.issuperset(map(type, chain.from_iterable(values)))
     else:
         plain = kinds <= SCALARS
-    if plain:
-        try:
-            return [TUPLES + encoded for encoded in map(_encode, values)]
-        except (OverflowError, UnicodeEncodeError):
-            pass  # one of them has no native encoding: each finds its own
-    return list(map(dumps, values))
+    return dumps_each_as(TUPLES, values) if plain else list(map(dumps, values))
+
+
+def dumps_each_as(form: bytes, values: list[Any]) -> list[bytes]:
+    """`dumps` of many values that are known to fit a form. HOT: checkpoints of RocksDB. Raises as `dumps`."""
+    try:
+        return [form + encoded for encoded in map(_encode, values)]
+    except (OverflowError, UnicodeEncodeError):
+        return list(map(dumps, values))  # one of them has no native encoding: each finds its own
 
 
 def loads(data: bytes | memoryview) -> Any:

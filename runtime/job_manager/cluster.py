@@ -14,6 +14,7 @@ from ...core.workdir import WorkDir
 from ..link import LocalLink
 from ..messages import FromWorker, ToWorker
 from ..transport import Waker
+from ..worker.collector import Thresholds, relax_collector, restore_collector
 from ..worker.worker import Worker
 
 
@@ -104,6 +105,7 @@ class EmbeddedCluster:
         self._down: deque[ToWorker] = deque()
         self._up: deque[FromWorker] = deque()
         self._worker: Worker | None = None
+        self._collector: Thresholds | None = None
         self._work_dir: WorkDir | None = None
 
     def start_workers(self, workers: Sequence[int]) -> None:
@@ -112,6 +114,7 @@ class EmbeddedCluster:
             raise ProtocolViolation(
                 "an embedded cluster has one worker, started once", where=f"workers {workers}"
             )
+        self._collector = relax_collector()
         self._work_dir = self._make_work_dir()
         local_dir = self._work_dir.path / "worker-0"
         local_dir.mkdir()
@@ -168,6 +171,9 @@ class EmbeddedCluster:
         worker, self._worker = self._worker, None
         if worker is not None and not force:
             worker.close()
+        if self._collector is not None:
+            restore_collector(self._collector)
+            self._collector = None
         if self._work_dir is not None:
             self._work_dir.remove()
             self._work_dir = None

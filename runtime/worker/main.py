@@ -18,6 +18,7 @@ from ...core.workdir import remove_tree
 from ..message_link import MessageLink
 from ..messages import FromWorker, ToWorker
 from ..transport import FramedSocket, Role, address_of, connect, listen, local_address
+from .collector import relax_collector
 from .following import LeaderNews, NewLeader
 from .fork_messages import SpawnWorker
 from .heartbeat import Turn, start_heartbeats
@@ -42,6 +43,7 @@ def run_worker(spec: SpawnWorker, *, parent: int, lifeline: int, news: LeaderNew
     """
     die_with_parent(parent)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    relax_collector()
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches the whole group; the client coordinates the end
