@@ -39,7 +39,12 @@ class HaCluster:
 
     def start(self, job: Path = JOBS / "windows.py", parallelism: int = 2, rate: int = RATE) -> Program:
         """A job manager with the program."""
-        arguments = (str(self.workshop.out), str(EVENTS), str(rate))
+        return self.start_program(
+            job, str(self.workshop.out), str(EVENTS), str(rate), parallelism=parallelism
+        )
+
+    def start_program(self, job: Path, *arguments: str, parallelism: int = 2) -> Program:
+        """A job manager with any program."""
         program = Program(self.workshop, job, *self._settings, "-p", str(parallelism), "--", *arguments)
         self._programs.append(program)
         return program
