@@ -6,10 +6,13 @@ import argparse
 import signal
 import sys
 from collections import Counter
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 from rich.console import Console
 
+from millstream.dev.kafka import LocalKafka
 from tests.chaos.driver import LEDGER, Entry, Verdict, run
 from tests.chaos.schedule import plan_of
 
@@ -24,9 +27,15 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the scene is closed on the way out
     console = Console(highlight=False, soft_wrap=True)
     entries = []
-    for seed in range(options.seed, options.seed + options.runs):
-        entries.append(run(plan_of(seed), options.ledger))
-        console.print(_line(entries[-1]), markup=False)
+    with ExitStack() as stack:
+
+        @cache
+        def servers() -> str:
+            return stack.enter_context(LocalKafka()).bootstrap_servers
+
+        for seed in range(options.seed, options.seed + options.runs):
+            entries.append(run(plan_of(seed), options.ledger, servers))
+            console.print(_line(entries[-1]), markup=False)
     console.print(_summary(entries), markup=False)
     return 0 if all(entry.verdict is Verdict.EXACT for entry in entries) else 1
 
@@ -37,7 +46,7 @@ def _line(entry: Entry) -> str:
         f"{fault.kind}{'' if done else ' (not reached)'}"
         for fault, done in zip(plan.faults, [*entry.done, *[""] * len(plan.faults)], strict=False)
     )
-    text = f"seed {plan.seed}: {entry.verdict} in {entry.duration_ms / 1_000:.1f} s, {plan.topology} on {plan.backend}: {faults}"
+    text = f"seed {plan.seed}: {entry.verdict} in {entry.duration_ms / 1_000:.1f} s, {plan.topology} on {plan.backend} into {plan.sink}: {faults}"
     if entry.verdict is Verdict.EXACT:
         return text
     return f"{text}\n  lost {entry.lost}, doubled {entry.doubled}: {entry.detail}\n  again: {entry.repeat}"

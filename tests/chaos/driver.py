@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class Entry(msgspec.Struct, frozen=True):
 
     Attributes:
         done: for each fault what was done, "" where there was nothing to do it to, or the job was over.
+        lost, doubled: results, of a run that came to its end.
         detail: of what is wrong; the end of the log.
     """
 
@@ -64,11 +66,11 @@ class Stuck(Exception):
         self.detail = detail
 
 
-def run(plan: Plan, ledger: Path = LEDGER) -> Entry:
-    """One run, and its line in the ledger."""
+def run(plan: Plan, ledger: Path, servers: Callable[[], str]) -> Entry:
+    """One run, and its line in the ledger; `servers` gives those of a Kafka, if the plan wants one."""
     began_ms = _CLOCK.monotonic_ms()
     with tempfile.TemporaryDirectory(prefix=f"millstream-chaos-{plan.seed}-") as folder:
-        scene = Scene(plan, Path(folder))
+        scene = Scene(plan, Path(folder), servers)
         try:
             entry = _observed(scene)
         finally:
@@ -86,15 +88,15 @@ def _observed(scene: Scene) -> Entry:
         scene.start()
         done.extend(_with_fault(scene, fault) for fault in scene.plan.faults)
         _to_the_end(scene)
+        lost, doubled = _difference(scene)
     except (Stuck, AssertionError) as error:
         stuck = (
             error if isinstance(error, Stuck) else Stuck(Verdict.HUNG, f"{error}\n{scene.text()[-4_000:]}")
         )
         return _entry(scene, stuck.verdict, done, stuck.detail)
-    lost, doubled = _difference(scene)
     if lost or doubled:
         detail = f"lost {sorted(lost)[:5]}, doubled {sorted(doubled)[:5]}\n{scene.text()[-4_000:]}"
-        return _entry(scene, Verdict.WRONG, done, detail)
+        return _entry(scene, Verdict.WRONG, done, detail, lost.total(), doubled.total())
     litter = _litter(scene)
     return _entry(scene, Verdict.LITTER if litter else Verdict.EXACT, done, litter)
 
@@ -146,7 +148,7 @@ def _is_explained(scene: Scene, text: str) -> bool:
 
 
 def _difference(scene: Scene) -> tuple[Counter[str], Counter[str]]:
-    committed = scene.workshop.committed()
+    committed = scene.output.committed()
     expected = Counter(EXPECTED[scene.plan.topology](scene.plan.events))
     return expected - committed, committed - expected
 
@@ -156,18 +158,10 @@ def _litter(scene: Scene) -> str:
         scene.workshop.check_nothing_is_left()
     except AssertionError as error:
         return str(error)
-    return f"hidden files: {hidden[:5]}" if (hidden := scene.workshop.hidden()) else ""
+    return scene.output.litter()
 
 
-def _entry(scene: Scene, verdict: Verdict, done: list[str], detail: str) -> Entry:
-    lost, doubled = _difference(scene)
-    return Entry(
-        scene.plan,
-        verdict,
-        tuple(done),
-        lost.total(),
-        doubled.total(),
-        scene.starts,
-        duration_ms=0,
-        detail=detail,
-    )
+def _entry(
+    scene: Scene, verdict: Verdict, done: list[str], detail: str, lost: int = 0, doubled: int = 0
+) -> Entry:
+    return Entry(scene.plan, verdict, tuple(done), lost, doubled, scene.starts, duration_ms=0, detail=detail)

@@ -6,6 +6,7 @@ import os
 import signal
 import struct
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -15,6 +16,7 @@ import psutil
 from millstream.core.configuration.options import OPTIONS
 from millstream.dev.local_process import LocalProcess
 from tests.chaos.disk import SmallDisk
+from tests.chaos.output import output_of
 from tests.chaos.schedule import Plan
 from tests.chaos.sockets import workers
 from tests.integration.engine.harness import ROOT, Program, Workshop
@@ -28,10 +30,11 @@ _SECONDS = struct.Struct(">q")
 class Scene:
     """One run of a plan. `close` gives everything back."""
 
-    def __init__(self, plan: Plan, base: Path) -> None:
+    def __init__(self, plan: Plan, base: Path, servers: Callable[[], str]) -> None:
         self.plan = plan
         self.random = Random(f"scene {plan.seed}")
         self.workshop = Workshop(base)
+        self.output = output_of(plan, self.workshop, servers)
         self.disk = SmallDisk(self.workshop.checkpoints)
         self.starts = 0
         self.program: Program | None = None
@@ -45,7 +48,8 @@ class Scene:
         plan = self.plan
         changes = {
             "state.backend.type": plan.backend,
-            "execution.checkpointing.tolerable-failed-checkpoints": "1000000",
+            "execution.checkpointing.tolerable-failed-checkpoints": "150",
+            "execution.checkpointing.timeout": "5 s",  # all of them, one after the other, are over before a transaction is
             "restart-strategy.fixed-delay.attempts": "1000",
             "execution.checkpointing.local-backup.enabled": str(plan.local_recovery).lower(),
             "execution.checkpointing.unaligned.enabled": str(plan.unaligned).lower(),
@@ -54,7 +58,7 @@ class Scene:
         }
         settings = [f"-D{key}={value}" for key, value in (self.workshop.settings() | changes).items()]
         parallelism = str(plan.parallelism_of(self.starts))
-        arguments = (plan.topology, str(self.workshop.out), str(plan.events), str(plan.rate))
+        arguments = (plan.topology, self.output.address, str(plan.events), str(plan.rate))
         environment = {
             "PYTHONPATH": f"{ROOT}{os.pathsep}{_SHIFTED_CLOCK}",
             "CHAOS_CLOCK": str(self._clock_file),

@@ -48,6 +48,7 @@ class Plan(msgspec.Struct, frozen=True):
         rate: events per second, so many that the job outlives most of its faults.
         local_recovery: whether copies of checkpoint files are kept, and restored from.
         unaligned: whether barriers overtake records.
+        sink: `files`, or `kafka`, exactly once in both.
         burners: busy processes on the one processor that the job may use; None: it may use all, and nobody else is busy.
     """
 
@@ -61,6 +62,7 @@ class Plan(msgspec.Struct, frozen=True):
     faults: tuple[Fault, ...]
     local_recovery: bool = False
     unaligned: bool = False
+    sink: str = "files"
 
     def parallelism_of(self, start: int) -> int:
         """Of the start with this number, from 0: each `--resume` may be at another one."""
@@ -88,6 +90,7 @@ def plan_of(seed: int) -> Plan:
         faults=faults,
         local_recovery=random.random() < 0.5,
         unaligned=random.random() < 0.5,
+        sink=random.choice(("files", "files", "kafka")),
     )
 
 

@@ -1,4 +1,7 @@
-"""Jobs whose right output is known, from generators into files. Arguments: topology, output folder, events, events per second."""
+"""Jobs whose right output is known, from generators into files or Kafka.
+
+Arguments: topology, and those of `windows.py`.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,8 @@ from millstream import (
     WatermarkStrategy,
 )
 from millstream.connectors.datagen import DataGeneratorSource, RateLimiterStrategy
-from millstream.connectors.files import Encoder, FileSink
 from tests.integration.engine.jobs.windows import expected_lines as expected_windows
-from tests.integration.engine.jobs.windows import windows
+from tests.integration.engine.jobs.windows import sink_of, windows
 
 KEYS = 7
 BUCKET_MS = 400
@@ -42,9 +44,8 @@ def keyed(env: StreamExecutionEnvironment, name: str, events: int, rate: int) ->
     return stream.uid(name).key_by(lambda value: value[0], str)
 
 
-def to_files(stream: Any, out: str) -> None:
-    sink = FileSink.for_row_format(out, Encoder.simple_string_encoder()).build()
-    stream.sink_to(sink).uid("files")
+def write(stream: Any, out: str) -> None:
+    stream.sink_to(sink_of(out)).uid("out")
 
 
 # ---- state and timers ------------------------------------------------------------------------------------------------------
@@ -68,7 +69,7 @@ class Buckets(KeyedProcessFunction):
 
 
 def timers(env: StreamExecutionEnvironment, out: str, events: int, rate: int) -> None:
-    to_files(
+    write(
         keyed(env, "events", events, rate).process(Buckets(), output_type=Types.STRING()).uid("buckets"), out
     )
 
@@ -96,7 +97,7 @@ def join(env: StreamExecutionEnvironment, out: str, events: int, rate: int) -> N
         .between(Duration.of_millis(-APART_MS), apart)
         .process(Pair(), Types.STRING())
     )
-    to_files(pairs.uid("pairs"), out)
+    write(pairs.uid("pairs"), out)
 
 
 def expected_join(events: int) -> list[str]:

@@ -1,6 +1,6 @@
-"""Sums per key and second, from a generator into files.
+"""Sums per key and second, from a generator into files or Kafka.
 
-Arguments: output folder, number of events, events per second.
+Arguments: output folder or `kafka://servers/topic`, number of events, events per second.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from millstream import (
     AggregateFunction,
@@ -81,6 +82,24 @@ def expected_lines(events: int) -> list[str]:
     return [f"{key},{start},{total}" for (key, start), total in sums.items()]
 
 
+def sink_of(out: str) -> Any:
+    """Lines into a folder, or into a topic named by `kafka://servers/topic`, exactly once."""
+    if not out.startswith("kafka://"):
+        return FileSink.for_row_format(out, Encoder.simple_string_encoder()).build()
+    from millstream.connectors import kafka
+
+    servers, _, topic = out.removeprefix("kafka://").partition("/")
+    records = kafka.KafkaRecordSerializationSchema.builder().set_topic(topic)
+    return (
+        kafka.KafkaSink.builder()
+        .set_bootstrap_servers(servers)
+        .set_record_serializer(records.set_value_serialization_schema(kafka.SimpleStringSchema()).build())
+        .set_delivery_guarantee(kafka.DeliveryGuarantee.EXACTLY_ONCE)
+        .set_transactional_id_prefix(topic)
+        .build()
+    )
+
+
 def windows(
     configuration: Configuration | None, out: str, events: int, rate: int, hurry: Path | None = None
 ) -> StreamExecutionEnvironment:
@@ -91,8 +110,7 @@ def windows(
     sums = stream.key_by(lambda value: value[0]).window(
         TumblingEventTimeWindows.of(Duration.of_millis(WINDOW_MS))
     )
-    sink = FileSink.for_row_format(out, Encoder.simple_string_encoder()).build()
-    sums.aggregate(Sum(), ToLine()).uid("sums").sink_to(sink).uid("files")
+    sums.aggregate(Sum(), ToLine()).uid("sums").sink_to(sink_of(out)).uid("out")
     return env
 
 
