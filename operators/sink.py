@@ -201,10 +201,13 @@ class CommittingSinkOperator(SinkOperator):
     def commit_without_checkpoint(self) -> None:
         writer = self.writer
         assert isinstance(writer, CommittingSinkWriter)
-        committables = tuple((live, b"") for live in writer.prepare_commit(0))
+        savepoints = {pending.origin.checkpoint_id for pending in self._two_phase.pending()}
+        if savepoints:  # which commit nothing themselves
+            self.notify_checkpoint_complete(max(savepoints))
+        committables = writer.prepare_commit(0)
         if committables:
             assert self._committer is not None
-            self._committer.commit([live for live, _ in committables])
+            self._committer.commit(committables)
 
     def close(self) -> None:
         try:

@@ -298,11 +298,12 @@ class Checkpoints:
         )
 
     def _write_savepoint(self, savepoint: SavepointTarget, metadata: bytes) -> None:
-        """In the helper thread. That the job stops is noted before anybody can hear of it and commit."""
+        """In the helper thread. That the job stops is noted before anybody can hear of it and commit; a job that takes savepoints alone
+        writes nothing into the checkpoint directory."""
         fault_point("job-manager.before-savepoint")
         self._job.fencing.require()
         SavepointFolder(savepoint.folder).write_metadata(metadata)
-        if savepoint.stops:
+        if savepoint.stops and self._job.config.interval_ms is not None:
             self._noted_stop = savepoint.folder
             self._job.storage.note_stop(savepoint.folder)
             fault_point("job-manager.stop-noted")

@@ -180,8 +180,8 @@ class JobClient:
         """Take a savepoint while the job goes on. From any thread.
 
         A savepoint is yours: the job never deletes it, never restores it by itself, and commits no output with it. What sinks
-        have pre-committed at its barrier is committed with the job's next checkpoint, or by the job that you start from it,
-        whichever comes first. Once the job has fallen back to a checkpoint before the savepoint, that output belongs to the
+        have pre-committed at its barrier is committed with the job's next checkpoint (without checkpoints when it ends), or by
+        the job that you start from it, whichever comes first. Once the job has fallen back to a checkpoint before the savepoint, that output belongs to the
         records written again, and sinks with transactions refuse to commit it from the savepoint.
         Source: FLIP-203.
 

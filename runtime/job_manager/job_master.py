@@ -38,7 +38,7 @@ from .fencing import Fencing, Unfenced
 from .restart_strategy import RestartStrategy
 from .restore import RestorePlan, plan_restore
 from .restore_points import RestorePoints
-from .savepoints import SavepointRequest, SavepointRequests, Stop, no_checkpoints, suspended_loop
+from .savepoints import SavepointRequest, SavepointRequests, Stop, batch_mode, suspended_loop
 from .scheduler import Scheduler
 from .scheduling import (
     Action,
@@ -90,7 +90,7 @@ class JobRun:
         artifact: the JobGraph as the workers get it (`runtime.graph.artifact.encode_job`).
         configuration: all keys that were set.
         checkpoint_base: absolute path or URL of the checkpoint directory; "" when checkpoints are off.
-        checkpointed: None when checkpoints are off.
+        checkpointed: None in BATCH mode, which has no savepoints either.
         regions: the vertices of each region of `scheduling`.
         fencing: asked before everything that the outside can see.
     """
@@ -228,13 +228,18 @@ class JobMaster:
         self.results.end()
 
     @property
+    def _takes_checkpoints(self) -> bool:
+        """Periodically, and a last one; otherwise there are at most savepoints."""
+        return self._run.scheduling.checkpointing
+
+    @property
     def status(self) -> JobStatus:
         """Where the job is in its life. From any thread."""
         return self._scheduler.status
 
     def statistics(self) -> JobStatistics:
         """A snapshot. From any thread."""
-        checkpoints = self._checkpoints
+        checkpoints = self._checkpoints if self._takes_checkpoints else None
         return JobStatistics(
             job_id=self._run.job_id,
             job_name=self._run.graph.job.settings.name,
@@ -398,7 +403,7 @@ class JobMaster:
         vertices = self._run.graph.job.vertices
         loops = any(isinstance(o.operator, IterationHeadSpec) for v in vertices for o in v.operators)
         if self._checkpoints is None:
-            self._savepoints.failed(request.request_id, no_checkpoints())
+            self._savepoints.failed(request.request_id, batch_mode())
         elif request.stop is Stop.SUSPEND and loops:
             self._savepoints.failed(request.request_id, suspended_loop())
         else:
@@ -471,7 +476,7 @@ class JobMaster:
             self._post(AttemptFailed(attempt, Failure(error, recoverable=passing)))
 
         points = self._run.restore_points
-        if self._run.checkpointed is None and points.starts_empty:
+        if not self._takes_checkpoints and points.starts_empty:
             found(None)  # no storage, no helper thread: a small job starts at once
         else:
             self._background.submit(lambda: points.find(attempt, oldest_attempt, retained), found, failed)

@@ -119,10 +119,9 @@ def run_from(
             initial.metadata, operators, path=initial.path, ignore_unclaimed_state=ignore_unclaimed
         )
         check_channels(initial.metadata, job, path=initial.path, ignore_unclaimed_state=ignore_unclaimed)
-    storage: CheckpointStorage | None = None
+    storage = CheckpointStorage(directory, origin.job_id)
     first_attempt = 1 if initial is None else initial.metadata.attempt + 1
     if checkpointing:
-        storage = CheckpointStorage(directory, origin.job_id)
         storage.check_writable()
         first_attempt = min([fencing.claim_attempt(storage, name) for _ in regions])  # one for each
     return JobRun(
@@ -135,10 +134,10 @@ def run_from(
         scheduling=_scheduling(graph, regions, checkpointing=checkpointing, first_attempt=first_attempt),
         strategy=restart_strategy(configuration, random),
         checkpointed=None
-        if storage is None
+        if job.settings.is_batch
         else _checkpointed(storage, graph, configuration, origin, fencing),
         restore_points=RestorePoints(
-            storage,
+            storage if checkpointing else None,
             name,
             graph,
             initial=initial,

@@ -129,12 +129,12 @@ def not_stopped(path: str) -> CheckpointError:
     )
 
 
-def no_checkpoints() -> CheckpointError:
-    """The job cannot take any."""
+def batch_mode() -> CheckpointError:
+    """Its operators hold state of one key at a time, and none of it is ever saved."""
     return CheckpointError(
         CheckpointFailureReason.DECLINED,
-        "no savepoint can be taken: checkpoints are off",
-        fix="set execution.checkpointing.interval, or call env.enable_checkpointing(interval); jobs in BATCH mode have none",
+        "no savepoint can be taken: the job runs in BATCH mode",
+        fix="use the runtime mode STREAMING",
     )
 
 

@@ -185,15 +185,15 @@ def test_a_savepoint_that_takes_too_long_is_given_up_and_the_job_goes_on(cluster
     assert job.statistics().restarts == 0
 
 
-def test_a_savepoint_needs_a_directory_and_checkpoints(cluster, savepoints):
+def test_a_savepoint_needs_a_directory_and_no_checkpoints(cluster, savepoints):
     env = StreamExecutionEnvironment.get_execution_environment(Configuration())
     source = ManualSource()
     cluster.collect(env.from_source(source, WatermarkStrategy.no_watermarks(), "one"))
     job = cluster.start(env)
     with pytest.raises(ConfigurationError, match="no directory for savepoints"):
         job._client.trigger_savepoint()
-    with pytest.raises(CheckpointError, match="checkpoints are off"):
-        job.trigger_savepoint(str(savepoints))
+    assert load(job.trigger_savepoint(str(savepoints))).metadata.savepoint is SavepointFormatType.CANONICAL
+    assert job.statistics().checkpoints is None
 
 
 def test_a_job_that_has_failed_says_why_there_is_no_savepoint(cluster, savepoints):

@@ -13,6 +13,7 @@ import pytest
 from millstream import (
     JobClient,
     JobStatus,
+    RuntimeExecutionMode,
     SavepointFormatType,
     StreamExecutionEnvironment,
     TwoPhaseCommitSinkFunction,
@@ -25,6 +26,7 @@ from millstream.runtime.graph.compiler import compile_job
 from millstream.runtime.job_manager.client import submit
 from tests.integration.engine.harness import JOBS, Program, Workshop, wait_until
 from tests.integration.engine.jobs.windows import expected_lines, windows
+from tests.integration.engine.test_recovery import kill_worker
 
 EVENTS = 12_000
 OTHER = {"hashmap": "rocksdb", "rocksdb": "hashmap"}
@@ -251,10 +253,79 @@ def test_resuming_a_stopped_job_goes_on_from_its_savepoint(workshop: Workshop) -
     workshop.check_output(EVENTS)
 
 
-def test_a_job_that_has_ended_or_takes_no_checkpoints_says_why_there_is_no_savepoint(
+def test_a_job_that_has_ended_says_why_there_is_no_savepoint(
     workshop: Workshop,
 ) -> None:
     client = workshop.start(1, 10)
     client.wait(60)
     with pytest.raises(CheckpointError, match="the job ended before"):
         client.trigger_savepoint(str(workshop.tmp)).result(60)
+
+
+def start_without_checkpoints(workshop: Workshop, parallelism: int, restore: str | None = None) -> JobClient:
+    configuration = workshop.configuration()
+    configuration.remove_config("execution.checkpointing.interval")
+    if restore is not None:
+        configuration.set_string("execution.savepoint.path", restore)
+    env = windows(configuration, str(workshop.out), EVENTS, 3_000, workshop.hurry)
+    return env.set_parallelism(parallelism).execute_async("windows")
+
+
+def half_read(client: JobClient) -> bool:
+    return client.statistics().vertices[0].records_out >= EVENTS // 2
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+def test_a_job_that_takes_no_checkpoints_takes_savepoints_and_goes_on_from_them(
+    workshop: Workshop, before: int, after: int
+) -> None:
+    client = start_without_checkpoints(workshop, before)
+    wait_until(lambda: half_read(client), "some records")
+    folder = str(workshop.tmp.parent / "savepoints")
+    taken = client.trigger_savepoint(folder).result(60)
+    path = client.stop_with_savepoint(False, folder).result(60)
+    assert taken != path
+    assert client.status is JobStatus.FINISHED
+    assert workshop.hidden() == []
+    client = start_without_checkpoints(workshop, after, path)
+    workshop.finish(client)
+    workshop.check_output(EVENTS)
+    assert not workshop.checkpoints.exists()
+    assert list(workshop.tmp.iterdir()) == []
+
+
+def test_what_a_savepoint_has_pre_committed_is_committed_when_a_job_without_checkpoints_ends(
+    workshop: Workshop,
+) -> None:
+    client = start_without_checkpoints(workshop, 2)
+    wait_until(lambda: half_read(client), "some records")
+    client.trigger_savepoint(str(workshop.tmp.parent / "savepoints")).result(60)
+    assert workshop.committed() == Counter()
+    assert workshop.hidden() != []
+    workshop.finish(client)
+    workshop.check_output(EVENTS)
+    assert not workshop.checkpoints.exists()
+
+
+def test_a_job_in_batch_mode_says_why_there_is_no_savepoint(workshop: Workshop) -> None:
+    env = windows(workshop.configuration(), str(workshop.out), EVENTS, 1_000, workshop.hurry)
+    env.set_runtime_mode(RuntimeExecutionMode.BATCH)
+    client = env.execute_async("windows")
+    with pytest.raises(CheckpointError, match="BATCH mode"):
+        client.trigger_savepoint(str(workshop.tmp)).result(60)
+    workshop.finish(client)
+    workshop.check_output(EVENTS)
+
+
+def test_a_job_without_checkpoints_that_fails_begins_at_the_savepoint_it_was_started_from(
+    workshop: Workshop,
+) -> None:
+    folder = str(workshop.tmp.parent / "savepoints")
+    client = start_without_checkpoints(workshop, 2)
+    wait_until(lambda: half_read(client), "some records")
+    client = start_without_checkpoints(workshop, 2, client.stop_with_savepoint(False, folder).result(60))
+    wait_until(lambda: client.statistics().vertices[0].records_out >= 100, "some more records")
+    client.trigger_savepoint(folder).result(60)  # is never restored by itself
+    kill_worker(client, 1)
+    workshop.finish(client)
+    workshop.check_output(EVENTS)
