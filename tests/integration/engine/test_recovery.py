@@ -173,7 +173,9 @@ def test_everything_dies_exactly_there_and_the_job_is_resumed(workshop: Workshop
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backends", [("rocksdb",) * 4, ("hashmap",) * 4])
+@pytest.mark.parametrize(
+    "backends", [("rocksdb",) * 4, ("hashmap",) * 4, ("hashmap", "hashmap", "rocksdb", "rocksdb")]
+)
 def test_resumed_at_other_parallelisms(workshop: Workshop, backends: tuple[str, ...]) -> None:
     for round_, (parallelism, backend) in enumerate(zip(("2", "1", "3", "2"), backends, strict=True)):
         options = ("-p", parallelism, "--resume", "-D", f"state.backend.type={backend}")
