@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from millstream import JobClient
 from millstream.core.errors import ConfigurationError
 from millstream.dev.server import LocalServer, Server
 from tests.integration.engine.harness import Workshop, wait_until
+from tests.integration.engine.jobs.windows import expected_lines
 from tests.services.availability import unavailable
 
 EVENTS = 50_000
@@ -83,3 +85,19 @@ def test_a_restarted_database_costs_no_window_and_doubles_none(
 def test_a_backend_without_its_database_is_refused_before_anything_runs(workshop: Workshop) -> None:
     with pytest.raises(ConfigurationError, match=r"state\.backend\.postgresql\.url"):
         workshop.start(1, 10, state_backend_type="postgresql")
+
+
+def test_a_checkpoint_of_the_heap_goes_on_in_the_database_and_its_savepoint_back_on_rocksdb(
+    workshop: Workshop, start: Any
+) -> None:
+    client = start(state_backend_type="hashmap")
+    wait_until(lambda: completed(client) >= 2, "two checkpoints")
+    client.cancel().result(30)
+    client = start(execution_savepoint_path=str(workshop.complete()[-1]))
+    wait_until(lambda: completed(client) >= 2, "two checkpoints")
+    path = client.stop_with_savepoint(False, str(workshop.tmp.parent / "savepoints")).result(60)
+    client = start(execution_savepoint_path=path, state_backend_type="rocksdb")
+    workshop.finish(client)
+    assert workshop.committed() == Counter(
+        expected_lines(EVENTS)
+    )  # what the cancelled run did not commit stays hidden
