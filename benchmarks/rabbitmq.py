@@ -124,7 +124,7 @@ def job_per_s(url: str, queue: str, messages: int, *, with_ids: bool) -> float:
     source = (
         RabbitMQSource.builder()
         .set_connection_config(config)
-        .set_queue(queue)
+        .set_queue_name(queue)
         .set_use_correlation_id(with_ids)
         .set_bounded(messages)
         .set_value_only_deserializer(bytes)

@@ -67,7 +67,7 @@ def orders_source(config: RMQConnectionConfig) -> RabbitMQSource[Order]:
     return (
         RabbitMQSource.builder()
         .set_connection_config(config)
-        .set_queue(ORDERS)
+        .set_queue_name(ORDERS)
         .set_queue_type("quorum")  # where it is missing and has to be declared
         .set_use_correlation_id(True)  # each order once
         .set_deduplication_window(60_000)  # also if its publisher sends it again
@@ -87,7 +87,8 @@ def revenue_sink(config: RMQConnectionConfig) -> RabbitMQSink[Revenue]:
     return (
         RabbitMQSink.builder()
         .set_connection_config(config)
-        .set_queue_name(REVENUE, "quorum")
+        .set_queue_name(REVENUE)
+        .set_queue_type("quorum")
         .set_serialization_schema(lambda revenue: json.dumps(revenue._asdict()).encode())
         .set_headers(lambda revenue: {"customer": revenue.customer})
         # The same id whenever the window is written again: whoever reads the queue can tell.

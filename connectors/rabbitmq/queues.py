@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-_NOT_FOUND = 404
+from ...core.errors import JobDefinitionError
+
+QUEUE_TYPES: Final = ("classic", "quorum")
+_NOT_FOUND: Final = 404
+
+
+def check_queue_type(queue_type: str) -> None:
+    """Nothing, if queues may be declared of that type.
+
+    Raises:
+        JobDefinitionError: they may not.
+    """
+    if queue_type not in QUEUE_TYPES:
+        raise JobDefinitionError(
+            f"the type of a queue is one of {', '.join(QUEUE_TYPES)}, not {queue_type!r}",
+            fix="call set_queue_type('quorum')",
+        )
 
 
 def ensure_queue(channel: Any, queue: str, queue_type: str | None, ready: Callable[[], None]) -> None:

@@ -11,12 +11,12 @@ from ..base import SinkWriterContext
 from ..schemas import Serializer, serializer_of
 from .connection_config import RMQConnectionConfig
 from .message_ids import given, positioned
+from .queues import check_queue_type
 from .writer import RabbitMQWriter, SinkSettings
 
 T = TypeVar("T")
 
 DEFAULT_MAX_UNCONFIRMED: Final = 10_000
-QUEUE_TYPES: Final = ("classic", "quorum")
 
 
 class RabbitMQSink(Generic[T]):
@@ -106,18 +106,16 @@ class RabbitMQSinkBuilder(Generic[T]):
         self._schema = serialization_schema
         return self
 
-    def set_queue_name(self, queue_name: str, queue_type: str | None = None) -> RabbitMQSinkBuilder[T]:
-        """Write to this queue by the default exchange. Where it is missing it is declared durable.
-
-        Args:
-            queue_type: `classic` or `quorum`, of a queue that is declared; the broker's default unless given.
-        """
+    def set_queue_name(self, queue_name: str) -> RabbitMQSinkBuilder[T]:
+        """Write to this queue by the default exchange. Where it is missing it is declared durable."""
         check_text("queue of a RabbitMQSink", queue_name, fix="give the queue's name")
-        if queue_type is not None and queue_type not in QUEUE_TYPES:
-            raise JobDefinitionError(
-                f"there is no queue type {queue_type!r}", fix=f"give one of {', '.join(QUEUE_TYPES)}"
-            )
-        self._queue, self._queue_type = queue_name, queue_type
+        self._queue = queue_name
+        return self
+
+    def set_queue_type(self, queue_type: str) -> RabbitMQSinkBuilder[T]:
+        """`classic` or `quorum`, for a queue that is missing; the broker's default unless set."""
+        check_queue_type(queue_type)
+        self._queue_type = queue_type
         return self
 
     def set_exchange(self, exchange: str) -> RabbitMQSinkBuilder[T]:
@@ -205,6 +203,11 @@ class RabbitMQSinkBuilder(Generic[T]):
             raise JobDefinitionError(
                 "a RabbitMQSink needs a queue or an exchange, and not both",
                 fix="call set_queue_name('orders'), or set_exchange('events') with set_routing_key(...)",
+            )
+        if self._queue is None and self._queue_type is not None:
+            raise JobDefinitionError(
+                "a RabbitMQSink that writes to an exchange declares no queue, so that it has no queue type",
+                fix="leave out set_queue_type(...), or call set_queue_name(...) instead of set_exchange(...)",
             )
         if self._queue is not None and self._routing_key is not None:
             raise JobDefinitionError(

@@ -19,13 +19,13 @@ from .conversion import Conversion, EventTime
 from .enumerator import Bound, RabbitMQEnumerator
 from .errors import connector_error
 from .message import RabbitMQMessage
+from .queues import check_queue_type
 from .reader import RabbitMQSourceReader, ReaderSettings
 from .split import RabbitMQSplit, decode_split, encode_split
 
 T = TypeVar("T")
 R = TypeVar("R")
 _LOG: Final = logging.getLogger(__name__)
-_QUEUE_TYPES: Final = ("classic", "quorum")
 _DEFAULT_REDELIVERY_TIMEOUT_MS: Final = 60 * 60 * 1000
 _CONSUMERS_GONE_S: Final = 10.0
 
@@ -200,19 +200,15 @@ class RabbitMQSourceBuilder(Generic[T]):
         self._config = connection_config
         return self
 
-    def set_queue(self, queue: str) -> RabbitMQSourceBuilder[T]:
+    def set_queue_name(self, queue_name: str) -> RabbitMQSourceBuilder[T]:
         """The queue to read. One that is there is taken as it is; one that is missing is declared, durable."""
-        check_text("name of a queue", queue, fix="give for example 'orders'")
-        self._queue = queue
+        check_text("name of a queue", queue_name, fix="give for example 'orders'")
+        self._queue = queue_name
         return self
 
     def set_queue_type(self, queue_type: str) -> RabbitMQSourceBuilder[T]:
         """`classic` or `quorum`, for a queue that is missing; the broker's default unless set."""
-        if queue_type not in _QUEUE_TYPES:
-            raise JobDefinitionError(
-                f"the type of a queue is one of {', '.join(_QUEUE_TYPES)}, not {queue_type!r}",
-                fix="call set_queue_type('quorum')",
-            )
+        check_queue_type(queue_type)
         self._queue_type = queue_type
         return self
 
@@ -311,7 +307,7 @@ class RabbitMQSourceBuilder(Generic[T]):
         """
         for what, given, setter in (
             ("a connection", self._config, "set_connection_config(...)"),
-            ("a queue", self._queue, "set_queue('orders')"),
+            ("a queue", self._queue, "set_queue_name('orders')"),
             (
                 "a deserializer",
                 self._fields.get("deserializer") or self._fields.get("value_deserializer"),

@@ -254,6 +254,8 @@ def test_rmq_sink_is_what_pyflink_passes_to_add_sink_and_declares_its_queue(rabb
         (lambda b: b, "needs a connection"),
         (lambda b: b.set_exchange("e").set_queue_name("q"), "not both"),
         (lambda b: b.set_queue_name("q").set_routing_key("k"), "set_routing_key"),
+        (lambda b: b.set_exchange("e").set_queue_type("quorum"), "no queue type"),
+        (lambda b: b.set_queue_name("q").set_queue_type("stream"), "one of classic, quorum"),
         (lambda b: b.set_queue_name("q").set_message_id(str).set_source_position(str), "leave out one"),
     ],
 )

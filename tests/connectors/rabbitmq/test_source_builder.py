@@ -26,7 +26,7 @@ def builder() -> Any:
     return (
         RabbitMQSource.builder()
         .set_connection_config(CONFIG)
-        .set_queue("orders")
+        .set_queue_name("orders")
         .set_value_only_deserializer(SimpleStringSchema())
     )
 
@@ -50,9 +50,9 @@ def test_event_times_are_known_before_the_job_runs() -> None:
     "build",
     [
         lambda: RabbitMQSource.builder().build(),
-        lambda: RabbitMQSource.builder().set_connection_config(CONFIG).set_queue("q").build(),
+        lambda: RabbitMQSource.builder().set_connection_config(CONFIG).set_queue_name("q").build(),
         lambda: builder().set_connection_config("amqp://broker"),
-        lambda: builder().set_queue(""),
+        lambda: builder().set_queue_name(""),
         lambda: builder().set_queue_type("stream"),
         lambda: builder().set_prefetch_count(0),
         lambda: builder().set_bounded(-1),

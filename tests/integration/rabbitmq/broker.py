@@ -71,7 +71,7 @@ def source_of(server: Server, queue: str) -> Any:
     return (
         RabbitMQSource.builder()
         .set_connection_config(config(server))
-        .set_queue(queue)
+        .set_queue_name(queue)
         .set_use_correlation_id(True)
         .set_value_only_deserializer(SimpleStringSchema())
     )

@@ -86,7 +86,7 @@ def test_an_unreachable_broker_is_an_error_once_the_time_is_spent() -> None:
         .set_connection_retry_timeout(300)
         .build()
     )
-    builder = RabbitMQSource.builder().set_queue("q").set_value_only_deserializer(SimpleStringSchema())
+    builder = RabbitMQSource.builder().set_queue_name("q").set_value_only_deserializer(SimpleStringSchema())
     error = failing(builder.set_connection_config(where).build())
     assert error.retryable
     assert f"127.0.0.1:{port}" in str(error)

@@ -52,7 +52,7 @@ def source_of(spec: dict[str, Any]) -> RabbitMQSource[Any]:
     return (
         RabbitMQSource.builder()
         .set_connection_config(config)
-        .set_queue(spec["queue"])
+        .set_queue_name(spec["queue"])
         .set_queue_must_exist()
         .set_use_correlation_id(True)
         .set_bounded(spec["messages"])
