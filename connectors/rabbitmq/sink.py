@@ -199,6 +199,26 @@ class RabbitMQSinkBuilder(Generic[T]):
                 "a RabbitMQSink needs a connection and a serializer",
                 fix="call set_connection_config(...) and set_serialization_schema(...)",
             )
+        self._check_what_goes_together()
+        routing_key = self._routing_key if self._queue is None else self._queue
+        settings = SinkSettings(
+            config,
+            self._exchange or "",
+            self._queue,
+            self._queue_type,
+            "" if routing_key is None else routing_key,
+            self._headers,
+            self._properties,
+            None,
+            self._persistent,
+            self._mandatory,
+            self._max_unconfirmed,
+        )
+        return RabbitMQSink(
+            settings, schema, message_id=self._message_id, source_position=self._source_position
+        )
+
+    def _check_what_goes_together(self) -> None:
         if (self._queue is None) == (self._exchange is None):
             raise JobDefinitionError(
                 "a RabbitMQSink needs a queue or an exchange, and not both",
@@ -219,23 +239,6 @@ class RabbitMQSinkBuilder(Generic[T]):
                 "a RabbitMQSink has ids by set_message_id and by set_source_position",
                 fix="leave out one of both",
             )
-        routing_key = self._routing_key if self._queue is None else self._queue
-        settings = SinkSettings(
-            config,
-            self._exchange or "",
-            self._queue,
-            self._queue_type,
-            "" if routing_key is None else routing_key,
-            self._headers,
-            self._properties,
-            None,
-            self._persistent,
-            self._mandatory,
-            self._max_unconfirmed,
-        )
-        return RabbitMQSink(
-            settings, schema, message_id=self._message_id, source_position=self._source_position
-        )
 
 
 class RMQSink(RabbitMQSink[T]):
