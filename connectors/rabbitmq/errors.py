@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from ...core.errors import ConnectorError
@@ -17,6 +18,7 @@ _FIXES: Final = {
     _PRECONDITION_FAILED: "what exists has other properties: leave it to its owner to declare it",
     _NOT_ALLOWED: "check the virtual host, and that the user may use it (rabbitmqctl set_permissions -p VHOST)",
 }
+_SAID_BY_BROKER: Final = re.compile(r"ConnectionClosedByBroker: \((\d+)\)")
 _TIMED_OUT: Final = "delivery acknowledgement"
 """How a channel is closed whose consumer did not acknowledge in time: not a matter of what was declared."""
 
@@ -25,10 +27,12 @@ def reply_code_of(error: BaseException | None) -> int | None:
     """Why the broker closed a channel or connection, or did not open it."""
     from pika import exceptions
 
-    if isinstance(error, exceptions.ProbableAuthenticationError | exceptions.AuthenticationError):
+    if isinstance(error, exceptions.AuthenticationError):
         return _ACCESS_REFUSED
-    if isinstance(error, exceptions.ProbableAccessDeniedError):
-        return _NOT_ALLOWED
+    if isinstance(error, exceptions.ProbableAuthenticationError | exceptions.ProbableAccessDeniedError):
+        # A guess of pika's, by the moment alone. A broker that refuses says why; one that dies or stops just then does not.
+        said = _SAID_BY_BROKER.search(str(error))
+        return None if said is None else int(said[1])
     if isinstance(error, exceptions.ChannelClosed | exceptions.ConnectionClosed):
         return int(error.reply_code)
     return None
