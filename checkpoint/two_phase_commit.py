@@ -143,6 +143,11 @@ class TwoPhaseCommit(Generic[CommT]):
         """Whether committables of the restored checkpoint are still being committed: no record may flow before."""
         return self._recovering
 
+    @property
+    def next_checkpoint_id(self) -> int:
+        """Above every id for which the sink pre-committed."""
+        return self._prepared_id + 1
+
     def pending(self) -> tuple[PendingCommittable[CommT], ...]:
         """Everything not known to be committed, in order: what a snapshot taken now must hold (`encode_pending`)."""
         return (*self._in_flight, *self._waiting)

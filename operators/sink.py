@@ -154,14 +154,19 @@ class CommittingSinkOperator(SinkOperator):
         writer = self.writer
         assert isinstance(writer, CommittingSinkWriter)
         writer.flush(end_of_input=False)
+        self._prepare(checkpoint_id)
+        lists = self._writer_state(checkpoint_id)
+        lists[COMMITTABLES_STATE] = encode_pending(self._two_phase.pending())
+        return OperatorSnapshotParts(lists=lists)
+
+    def _prepare(self, checkpoint_id: int) -> None:
+        writer = self.writer
+        assert isinstance(writer, CommittingSinkWriter)
         committables = tuple(
             (live, self._committing_sink.encode_committable(live))
             for live in writer.prepare_commit(checkpoint_id)
         )
         self._perform(self._two_phase.handle(Prepared(checkpoint_id, committables)))
-        lists = self._writer_state(checkpoint_id)
-        lists[COMMITTABLES_STATE] = encode_pending(self._two_phase.pending())
-        return OperatorSnapshotParts(lists=lists)
 
     def notify_checkpoint_complete(self, checkpoint_id: int) -> None:
         self._perform(self._two_phase.handle(Completed(checkpoint_id, self._context.info.attempt)))
@@ -199,15 +204,11 @@ class CommittingSinkOperator(SinkOperator):
         return bool(self._two_phase.pending())
 
     def commit_without_checkpoint(self) -> None:
-        writer = self.writer
-        assert isinstance(writer, CommittingSinkWriter)
-        savepoints = {pending.origin.checkpoint_id for pending in self._two_phase.pending()}
-        if savepoints:  # which commit nothing themselves
-            self.notify_checkpoint_complete(max(savepoints))
-        committables = writer.prepare_commit(0)
-        if committables:
-            assert self._committer is not None
-            self._committer.commit(committables)
+        checkpoint_id = self._two_phase.next_checkpoint_id
+        self._prepare(checkpoint_id)
+        self.notify_checkpoint_complete(
+            checkpoint_id
+        )  # also of what savepoints left, which commit nothing themselves
 
     def close(self) -> None:
         try:

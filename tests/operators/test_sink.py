@@ -203,9 +203,24 @@ def test_a_bounded_job_without_checkpoints_commits_at_its_end(outside) -> None:
     h.end_input()
     assert outside.log[-1] == "flush at the end"
     h.operators[0].commit_without_checkpoint()
+    assert h.operators[0].has_pending_work()
+    h.run_background()
     assert outside.log[-1] == ("commit", ["a"])
+    assert not h.operators[0].has_pending_work()
     h.close()
     assert outside.log[-2:] == ["close writer", "close committer"]
+
+
+def test_the_end_commits_what_savepoints_have_prepared_too(outside) -> None:
+    h = OperatorHarness(SinkSpec(TwoPhaseSink(outside)), checkpointing=False)
+    h.element("a")
+    h.snapshot(complete=False)
+    h.element("b")
+    h.end_input()
+    h.operators[0].commit_without_checkpoint()
+    h.run_background()
+    assert [entry for entry in outside.log if entry[0] == "commit"] == [("commit", ["a", "b"])]
+    h.close()
 
 
 def test_a_commit_that_fails_at_the_restart_leaves_no_writer_behind(outside) -> None:
