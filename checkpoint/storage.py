@@ -93,6 +93,12 @@ class CheckpointStorage:
     """The folder of one job. Thread-safe; a worker and the JobManager each make their own.
 
     Every method raises CheckpointError STORAGE when the storage fails for good, after patient retries.
+
+    Args:
+        connect: False: the directory is reached when it is first needed, by a job that takes savepoints alone never.
+
+    Raises:
+        ConfigurationError: as `open_files`.
     """
 
     def __init__(
@@ -102,15 +108,22 @@ class CheckpointStorage:
         *,
         retry: RetryPolicy | None = None,
         token: Callable[[], str] = random_token,
+        connect: bool = True,
     ) -> None:
         self.url = url
         self.job_id = job_id
-        self._files = open_files(url, token)
+        self._opened = open_files(url, token) if connect else None
         self._retry = retry or RetryPolicy()
         self._token = token
         self._foreign_ids: set[int] = (
             set()
         )  # completed by another JobManager: never to be deleted by this one
+
+    @property
+    def _files(self) -> Files:
+        if self._opened is None:
+            self._opened = open_files(self.url, self._token)
+        return self._opened
 
     @property
     def job_folder(self) -> str:

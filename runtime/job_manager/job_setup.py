@@ -119,7 +119,7 @@ def run_from(
             initial.metadata, operators, path=initial.path, ignore_unclaimed_state=ignore_unclaimed
         )
         check_channels(initial.metadata, job, path=initial.path, ignore_unclaimed_state=ignore_unclaimed)
-    storage = CheckpointStorage(directory, origin.job_id)
+    storage = CheckpointStorage(directory, origin.job_id, connect=checkpointing)
     first_attempt = 1 if initial is None else initial.metadata.attempt + 1
     if checkpointing:
         storage.check_writable()

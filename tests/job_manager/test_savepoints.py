@@ -265,3 +265,12 @@ def test_a_job_with_a_loop_is_stopped_by_draining_alone(cluster, savepoints):
     assert job.running
     job.stop_with_savepoint(True, str(savepoints))
     assert output.records == [0]
+
+
+def test_a_job_without_checkpoints_does_not_need_their_directory(cluster, savepoints):
+    env = StreamExecutionEnvironment.get_execution_environment(Configuration())
+    env.configure({"execution.checkpointing.dir": "nosuch://protocol"})
+    source = ManualSource()
+    cluster.collect(env.from_source(source, WatermarkStrategy.no_watermarks(), "one"))
+    job = cluster.start(env)
+    assert load(job.trigger_savepoint(str(savepoints))).metadata.savepoint is SavepointFormatType.CANONICAL

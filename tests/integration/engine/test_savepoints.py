@@ -33,11 +33,13 @@ OTHER = {"hashmap": "rocksdb", "rocksdb": "hashmap"}
 NATIVE = SavepointFormatType.NATIVE
 
 
-def start(workshop: Workshop, parallelism: int, *, restore: str | None = None, **changes: str) -> JobClient:
+def start(
+    workshop: Workshop, parallelism: int, *, restore: str | None = None, rate: int = 6_000, **changes: str
+) -> JobClient:
     configuration = workshop.configuration(**changes)
     if restore is not None:
         configuration.set_string("execution.savepoint.path", restore)
-    env = windows(configuration, str(workshop.out), EVENTS, 6_000)
+    env = windows(configuration, str(workshop.out), EVENTS, rate, workshop.hurry)
     env.set_parallelism(parallelism)
     return env.execute_async("windows")
 
@@ -229,10 +231,12 @@ def test_an_older_savepoint_is_gone_on_from_though_checkpoint_ids_repeat(worksho
     first = workshop.committed()
     assert set(first.values()) == {1}
 
-    result = start(workshop, 2, restore=old).wait(60)
-    checkpoints = result.statistics.checkpoints
-    assert checkpoints is not None
-    assert checkpoints.completed >= covered, "no checkpoint id came twice"
+    client = start(workshop, 2, restore=old, rate=1_000)
+    wait_until(
+        lambda: (s := client.statistics().checkpoints) is not None and s.completed >= covered,
+        "checkpoint ids that came before",
+    )
+    workshop.finish(client)
     second = workshop.committed() - first
     everything = set(expected_lines(EVENTS))
     assert set(second.values()) == {1}, "the new run committed something twice"
