@@ -88,6 +88,7 @@ class OperatorContext:
             task. Nothing is run any more once the attempt has ended.
         send_to_client: hand collected results to the job's client: checkpoint they belong to (None without checkpoints),
             the subtask that collected them, bytes.
+        records_under_way: records that barriers overtook were restored, too: they come first.
         restored_committables: this subtask's share of the restored committables, to be committed before records flow.
         all_committables: those of all subtasks.
         local_dir: an own folder, to be made by an operator that needs one; it goes with the attempt.
@@ -106,6 +107,7 @@ class OperatorContext:
     run_in_background: Callable[[Callable[[], Any], Callable[[Any], None]], None]
     call_soon: Callable[[Callable[[], None]], None]
     send_to_client: Callable[[int | None, str, bytes], None]
+    records_under_way: bool = False
     restored_committables: Sequence[bytes] = ()
     all_committables: Sequence[bytes] = ()
     operator_state: OperatorStateStore = field(default_factory=lambda: OperatorStateStore({}))

@@ -5,7 +5,8 @@ its slices are combined per key and the results emitted, then the watermark. Eve
 namespace = slice start, so that firing and clean-up work on whole slices and need no timer per key.
 
 Progress: which windows have fired is in the checkpoint (list state `union:progress`), since a sliding window's slices outlive
-it: after a restore no window fires twice, and a record for a window that had fired is late.
+it: after a restore no window fires twice, and a record for a window that had fired is late. What the slices are is written
+with it: where the program has other windows since then, those of before go on by themselves (`earlier_windows.py`).
 """
 
 from __future__ import annotations
@@ -15,17 +16,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
-import msgspec
-
 from ..core.batch import MAX_TIMESTAMP, MIN_TIMESTAMP, PartialBatch, RecordBatch
 from ..core.errors import JobDefinitionError
 from ..core.types import KeyEncoder, TypeInformation, Types
-from ..state.backend import StateMap, TableDescriptor
+from ..state.backend import KeyedStateBackend, StateMap, TableDescriptor
 from ..state.key_groups import key_group_of, key_group_range
 from .base import Operator, OperatorContext, OperatorSnapshotParts, OperatorSpec
 from .checkpointed import checkpointed_functions
 from .codegen import forget
 from .combiner import CombinerSpec
+from .earlier_windows import EarlierWindows, WindowLayout, under_way
 from .runtime_context import StatelessRuntimeContext
 from .slices import Slicing
 from .user_function import UserFunction
@@ -41,21 +41,12 @@ from .window_contents import (
 )
 from .window_context import WindowStates
 from .window_emission import WindowResult, make_window_result
+from .window_progress import PROGRESS, ProgressEntry, WindowProgress, decode_entries
 from .windowing import SlidingEventTimeWindows, TumblingEventTimeWindows
 
 Assigner: TypeAlias = TumblingEventTimeWindows | SlidingEventTimeWindows
 
 __all__ = ["AggregatedContents", "ListedContents", "ReducedContents", "WindowOperator", "WindowSpec"]
-
-_PROGRESS = "union:progress"
-
-
-class _Progress(msgspec.Struct, frozen=True, array_like=True):
-    """Windows up to `fired_until` (a watermark, ms) have fired for these key groups (inclusive)."""
-
-    first_key_group: int
-    last_key_group: int
-    fired_until: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +101,8 @@ class WindowOperator(Operator):
         # Without a way to combine slices every window keeps contents of its own, under its start.
         self._panes = not spec.contents.can_merge and spec.slicing.slice_ms != spec.slicing.size_ms
         self._slicing = spec.slicing
-        self._watermark = MIN_TIMESTAMP
-        self._fired_by_group: dict[int, int] = {}
+        self._layout = WindowLayout.of(spec.slicing, panes=self._panes)
+        self._earlier: EarlierWindows | None = None
         self._active: set[int] = set()
         self._ends: list[int] = []
         self._scheduled: set[int] = set()
@@ -134,33 +125,45 @@ class WindowOperator(Operator):
             )
         )
         self._merge, self._own = spec.contents.merging, spec.contents.owning
-        self._encode_key = KeyEncoder(spec.key_type).encode
-        self._key_groups = key_group_range(info.subtask, info.max_parallelism, info.parallelism)
+        encode_key = KeyEncoder(spec.key_type).encode
+        restored = decode_entries(context.restored_lists.get(PROGRESS, ()))
+        self._progress = WindowProgress(
+            key_group_range(info.subtask, info.max_parallelism, info.parallelism),
+            lambda key: key_group_of(encode_key(key), info.max_parallelism),
+            restored,
+        )
         self._functions = [UserFunction(function, "open") for function in spec.contents.user_functions()]
         for function in self._functions:
             function.open(StatelessRuntimeContext(info))
         states = WindowStates.open(context, self.backend, spec.key_type, TIME_WINDOWS.type_info)
         self._result = make_window_result(spec.contents, spec.window_function, context, self, states)
-        self._add = compile_add(spec.contents, spec.key_selector, self._encode_key, self._slicing, self)
-        self._add_one = compile_add_one(spec.contents, self._encode_key, self)
+        self._add = compile_add(spec.contents, spec.key_selector, encode_key, self._slicing, self)
+        self._add_one = compile_add_one(spec.contents, encode_key, self)
         self._generated = (self._add, self._add_one)
-        self._restore(context.restored_lists.get(_PROGRESS, ()))
-
-    def _restore(self, progress: Iterable[bytes]) -> None:
-        first, last = self._key_groups
-        for item in progress:
-            entry = msgspec.msgpack.decode(item, type=_Progress)
-            for group in range(max(first, entry.first_key_group), min(last, entry.last_key_group) + 1):
-                self._fired_by_group[group] = entry.fired_until
-        if self._fired_by_group:
-            self._watermark = min(
-                self._fired_by_group.get(group, MIN_TIMESTAMP) for group in range(first, last + 1)
-            )
-            if all(until == self._watermark for until in self._fired_by_group.values()):
-                self._fired_by_group.clear()
         self._set_thresholds()
+        self._restore_earlier(restored, self.backend, records_under_way=context.records_under_way)
         for slice_start in self._table.namespaces():
             self._activate(slice_start)
+
+    def _restore_earlier(
+        self, restored: Sequence[ProgressEntry], backend: KeyedStateBackend, *, records_under_way: bool
+    ) -> None:
+        others = {entry.layout for entry in restored if entry.layout is not None} - {self._layout}
+        if not others and not any(entry.earlier for entry in restored):
+            return
+        where = f"operator '{self._info.operator_name}'"
+        earlier = self._earlier = EarlierWindows.open(backend, self._spec.key_type, self._spec.contents)
+        for layout in others:
+            if records_under_way:
+                raise under_way(layout, self._layout, where)
+            earlier.take_over(
+                self._table,
+                layout,
+                lambda key, end: not self._has_passed(end, self._progress.reached(key)),
+                where=where,
+            )
+        earlier.give_back(self._table, self._layout)
+        self._schedule(earlier.ends())
 
     # ---- records
 
@@ -194,7 +197,7 @@ class WindowOperator(Operator):
             self._in_gap(value, timestamp)
             return
         key, lateness = self._spec.key_selector(value), self._spec.allowed_lateness_ms
-        reached = self._reached(key)
+        reached = self._progress.reached(key)
         if slice_start < self._slicing.first_live_slice(reached, lateness):
             self._late(value, timestamp)
             return
@@ -211,7 +214,7 @@ class WindowOperator(Operator):
 
     def _in_gap(self, value: Any, timestamp: int) -> None:
         # As in Flink, a record of no window is late when its own time is over, and otherwise nobody's business.
-        if timestamp + self._spec.allowed_lateness_ms <= self._watermark:
+        if timestamp + self._spec.allowed_lateness_ms <= self._progress.watermark:
             self._late(value, timestamp)
 
     def _merge_partials(self, partials: list[tuple[Any, int, Any]]) -> None:
@@ -234,7 +237,7 @@ class WindowOperator(Operator):
         lateness = self._spec.allowed_lateness_ms
         for value, timestamp in zip(values, timestamps, strict=True):
             key = self._spec.key_selector(value)
-            reached = self._reached(key)
+            reached = self._progress.reached(key)
             ends = [
                 end
                 for end in self._slicing.window_ends(self._slicing.slice_of(timestamp))
@@ -253,28 +256,28 @@ class WindowOperator(Operator):
     # ---- time
 
     def process_watermark(self, timestamp: int) -> None:
-        # After a restore the watermark may start below what the windows had reached: their progress never goes back.
-        self._watermark = max(self._watermark, timestamp)
+        self._progress.advance(timestamp)
         while self._ends and (self._ends[0] - 1 <= timestamp or timestamp == MAX_TIMESTAMP):
             end = heapq.heappop(self._ends)
             self._scheduled.discard(end)
             self._fire(end)
         assert self._result is not None
         self._result.flush()
-        if self._fired_by_group and self._watermark >= max(self._fired_by_group.values()):
-            self._fired_by_group.clear()
+        self._progress.fired()
         self._set_thresholds()
         for slice_start in [start for start in self._active if self._is_over(start)]:
             self._active.discard(slice_start)
             self._table.drop(slice_start)
+        if self._earlier is not None:
+            self._earlier.drop(lambda end: self._has_passed(end, self._progress.watermark))
         self.output.emit_watermark(timestamp)
 
     def end_key(self) -> None:
         assert self._result is not None
-        self._watermark = MAX_TIMESTAMP
+        self._progress.watermark = MAX_TIMESTAMP
         while self._ends:
             self._fire(heapq.heappop(self._ends))
-        self._watermark = MIN_TIMESTAMP
+        self._progress.watermark = MIN_TIMESTAMP
         self._result.flush()
         self._scheduled.clear()
         self._active.clear()
@@ -282,8 +285,8 @@ class WindowOperator(Operator):
 
     def _set_thresholds(self) -> None:
         lateness = self._spec.allowed_lateness_ms
-        self._first_live = self._slicing.first_live_slice(self._watermark, lateness)
-        reached = max((self._watermark, *self._fired_by_group.values()))
+        self._first_live = self._slicing.first_live_slice(self._progress.watermark, lateness)
+        reached = self._progress.furthest
         # Gaps between windows and windows that may fire again need a look at every record; otherwise only lateness does.
         if self._slicing.slide_ms > self._slicing.size_ms:
             self._slow_below = 2**64
@@ -293,14 +296,20 @@ class WindowOperator(Operator):
 
     def _is_over(self, start: int) -> bool:
         if self._panes:
-            return start + self._slicing.size_ms - 1 + self._spec.allowed_lateness_ms <= self._watermark
+            return self._has_passed(start + self._slicing.size_ms, self._progress.watermark)
         return start < self._first_live
+
+    def _has_passed(self, end: int, watermark: int) -> bool:
+        """Whether the window that ends there takes no late record any more."""
+        return end - 1 + self._spec.allowed_lateness_ms <= watermark
 
     def _activate(self, start: int) -> None:
         self._active.add(start)
-        ends = (start + self._slicing.size_ms,) if self._panes else self._slicing.window_ends(start)
+        self._schedule((start + self._slicing.size_ms,) if self._panes else self._slicing.window_ends(start))
+
+    def _schedule(self, ends: Iterable[int]) -> None:
         for end in ends:
-            if end - 1 > self._watermark and end not in self._scheduled:
+            if end - 1 > self._progress.watermark and end not in self._scheduled:
                 self._scheduled.add(end)
                 heapq.heappush(self._ends, end)
 
@@ -309,32 +318,50 @@ class WindowOperator(Operator):
     @property
     def current_watermark(self) -> int:
         """How far event time has come (ms)."""
-        return self._watermark
+        return self._progress.watermark
 
     def _fire(self, end: int) -> None:
+        own_start = end - self._slicing.size_ms
+        if self._earlier is None:
+            self._emit(own_start, end, self._window_entries(end))
+            return
+        entries = self._window_entries(end) if self._layout.defines(own_start, end) else ()
+        for start in self._earlier.starts(end):
+            begun = self._earlier.entries(start, end)
+            if start == own_start:
+                entries = self._both(begun, entries)
+            else:
+                self._emit(start, end, begun)
+        self._emit(own_start, end, entries)
+
+    def _emit(self, start: int, end: int, entries: Iterable[tuple[Any, Any]]) -> None:
         assert self._result is not None
-        entries = self._window_entries(end)
-        if self._fired_by_group:
-            entries = [(key, value) for key, value in entries if self._fired_until(key) < end - 1]
-        self._result.emit(end - self._slicing.size_ms, end, entries)
+        self._result.emit(start, end, self._progress.not_fired(end, entries))
 
-    def _fired_until(self, key: Any) -> int:
-        group = key_group_of(self._encode_key(key), self._info.max_parallelism)
-        return self._fired_by_group.get(group, MIN_TIMESTAMP)
-
-    def _reached(self, key: Any) -> int:
-        """How far the windows of this key have come: after a change of parallelism perhaps further than the watermark."""
-        return max(self._watermark, self._fired_until(key)) if self._fired_by_group else self._watermark
+    def _both(
+        self, begun: Iterable[tuple[Any, Any]], entries: Iterable[tuple[Any, Any]]
+    ) -> Iterable[tuple[Any, Any]]:
+        """A window that had begun under another definition, and what came since."""
+        own = self._own or _as_it_is
+        combined = {key: own(piece) for key, piece in begun}
+        for key, piece in entries:
+            existing = combined.get(key)
+            combined[key] = piece if existing is None else self._merge(existing, own(piece))
+        return combined.items()
 
     def _fire_key(self, end: int, key: Any) -> None:
         own, merge, contents = self._own or _as_it_is, self._merge, None
-        for slice_start in self._slices(end):
-            piece = self._table.namespace(slice_start).peek(key)
+        start = end - self._slicing.size_ms
+        maps = [self._table.namespace(slice_start) for slice_start in self._slices(end)]
+        if self._earlier is not None:
+            maps.insert(0, self._earlier.table.namespace((start, end)))
+        for pieces in maps:
+            piece = pieces.peek(key)
             if piece is not None:
                 contents = own(piece) if contents is None else merge(contents, own(piece))
         if contents is not None:
             assert self._result is not None
-            self._result.emit(end - self._slicing.size_ms, end, [(key, contents)])
+            self._result.emit(start, end, [(key, contents)])
 
     def _slices(self, end: int) -> list[int]:
         if self._panes:
@@ -366,17 +393,9 @@ class WindowOperator(Operator):
     def snapshot(self, checkpoint_id: int) -> OperatorSnapshotParts:
         parts = super().snapshot(checkpoint_id)
         assert parts is not None
-        parts.lists[_PROGRESS] = [msgspec.msgpack.encode(item) for item in self._progress()]
+        earlier = self._earlier is not None and bool(self._earlier.ends())
+        parts.lists[PROGRESS] = self._progress.snapshot(self._layout, earlier=earlier)
         return parts
-
-    def _progress(self) -> list[_Progress]:
-        first, last = self._key_groups
-        if not self._fired_by_group:
-            return [_Progress(first, last, self._watermark)]
-        return [
-            _Progress(group, group, max(self._watermark, self._fired_by_group.get(group, MIN_TIMESTAMP)))
-            for group in range(first, last + 1)
-        ]
 
     def close(self) -> None:
         if self._result is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from ..core.errors import StateError
 from ..core.types import GENERIC, TypeInformation, copy_value
@@ -12,6 +13,8 @@ from .codegen import CodeBuilder
 from .functions import AggregateFunction
 from .slices import Slicing
 from .user_function import UserFunction
+
+_LOG: Final = logging.getLogger(__name__)
 
 AddBatch = Callable[[list[Any], list[int], int], None]
 """(values, timestamps, slow_below): add a batch; records of slices before `slow_below` are looked at one by one."""
@@ -91,7 +94,11 @@ class AggregatedContents:
         create = self.function.create_accumulator
         try:
             return self.function.merge(create(), create()) is not None
-        except Exception:
+        except Exception as error:
+            name = type(self.function).__name__
+            _LOG.info(
+                "%s.merge() fails on fresh accumulators (%r): its windows are kept one by one", name, error
+            )
             return False
 
     def user_functions(self) -> Sequence[Any]:

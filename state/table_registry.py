@@ -28,6 +28,13 @@ RESERVED_TABLE: Final = (1 << 16) - 1
 """No table gets this number, the last one of two bytes: stores keep in it what has not been given to its table yet."""
 
 
+_KEYS_FIX: Final = "declare the type it was written with, or give the new state another name"
+_WINDOWS_FIX: Final = (
+    "go on with the kind of windows it was written with, and with a trigger or an evictor if it had one; or end them first: stop"
+    " the program of before with a savepoint and drain"
+)
+
+
 class TableRegistry:
     """What tables an operator has, by name: restored ones, whether the program opens them again or not, and new ones.
 
@@ -143,8 +150,9 @@ class TableRegistry:
             first, second = getattr(one, field), getattr(other, field)
             if first != second:
                 what = f"state '{one.name}': {in_one} has the {noun} {first or 'none'}, {in_other} {second or 'none'}"
-                fix = "declare the type it was written with, or give the new state another name"
-                raise StateError(what, where=self._where, fix=fix)
+                raise StateError(
+                    what, where=self._where, fix=_WINDOWS_FIX if one.kind == "window" else _KEYS_FIX
+                )
         for noun, was, now in (
             ("key type", one.key_schema, other.key_schema),
             ("namespace type", one.namespace_schema, other.namespace_schema),

@@ -441,6 +441,7 @@ class Attempt:
             ),
             call_soon=lambda action: services.handed_over.put(subtask, lambda: task.suspension.run(action)),
             send_to_client=send_to_client,
+            records_under_way=bool(restore.snapshot.channels),
             restored_committables=restore.committables,
             all_committables=restore.all_committables,
             operator_state=OperatorStateStore(restore.snapshot.lists),

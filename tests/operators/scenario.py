@@ -60,6 +60,11 @@ class Scenario:
             self._pauses += 1
             self.harness = self.harness.restored(parallelism=parallelism)
 
+    def change(self, spec: Any) -> None:
+        """The program is another one from now on: the same operator goes on with this, in every world."""
+        self.harness.spec = spec
+        self.harness = self.harness.restored()
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.harness, name)
 

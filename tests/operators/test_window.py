@@ -307,21 +307,37 @@ def test_a_list_of_records_is_kept_once_for_all_windows_that_hold_it(start) -> N
     assert h.results == [("a", start, 5) for start in (-9, -6, -3, 0)]
 
 
-def test_an_aggregation_whose_merge_is_a_stub_is_kept_window_by_window(start) -> None:
-    class Stub(AggregateFunction):
-        def create_accumulator(self):
-            return 0
+class _Stub(AggregateFunction):
+    def create_accumulator(self):
+        return 0
 
-        def add(self, value, accumulator):
-            return accumulator + value[1]
+    def add(self, value, accumulator):
+        return accumulator + value[1]
 
-        def get_result(self, accumulator):
-            return accumulator
+    def get_result(self, accumulator):
+        return accumulator
 
-        def merge(self, acc_a, acc_b):
-            pass
+    def merge(self, acc_a, acc_b):
+        pass
 
-    spec = window(10, 5, contents=AggregatedContents(Stub(), Types.LONG()))
+
+class _NotSupported(_Stub):
+    def merge(self, acc_a, acc_b):
+        raise RuntimeError("sessions are not supported")
+
+
+def test_why_windows_are_kept_one_by_one_is_told(caplog) -> None:
+    caplog.set_level("INFO")
+    assert not AggregatedContents(_NotSupported(), Types.LONG()).can_merge
+    [told] = caplog.messages
+    assert told.startswith(
+        "_NotSupported.merge() fails on fresh accumulators (RuntimeError('sessions are not supported'))"
+    )
+
+
+@pytest.mark.parametrize("stub", [_Stub, _NotSupported])
+def test_an_aggregation_whose_merge_is_a_stub_is_kept_window_by_window(start, stub) -> None:
+    spec = window(10, 5, contents=AggregatedContents(stub(), Types.LONG()))
     assert spec.combiner() is None
     h = start(spec)
     h.batch([("a", 1), ("a", 2)], [1, 6])
