@@ -360,6 +360,15 @@ class SupportsCommitter(Protocol[CommT]):
 
 
 @runtime_checkable
+class CommitsRestored(Protocol[CommT]):
+    """A sink without committables of its own that commits those of a restored checkpoint: it had another guarantee then."""
+
+    def create_committer(self) -> Committer[CommT]: ...
+
+    def decode_committable(self, data: bytes) -> CommT: ...
+
+
+@runtime_checkable
 class HasTransactionTimeout(Protocol):
     """A sink whose outside system aborts a transaction some time after it began."""
 

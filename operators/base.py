@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..core.batch import RecordBatch
 from ..core.clock import Clock
+from ..core.errors import StateError
 from ..state.backend import KeyedStateBackend, PendingSnapshot
 from ..state.handles import ACCUMULATORS_STATE, OperatorSnapshot
 from .function_services import FunctionServices
@@ -125,6 +126,16 @@ class OperatorSnapshotParts:
     keyed: PendingSnapshot | None = None
 
 
+def _nobody_commits(committables: int, operator: str) -> StateError:
+    return StateError(
+        f"the restored state holds {committables} transactions or files that a sink had pre-committed, and the sink of now would not"
+        " commit them",
+        where=f"operator '{operator}'",
+        fix="start with the sink of before and stop with a savepoint, which commits them; then give the new sink another uid and start"
+        " with --allow-non-restored-state (execution.savepoint.ignore-unclaimed-state)",
+    )
+
+
 class Operator:
     """A running operator: the defaults of one that passes control elements on.
 
@@ -132,15 +143,23 @@ class Operator:
         name: for messages; set by whoever builds the chain.
         backend: set in `open` by an operator with keyed state; snapshots and housekeeping then happen here.
         services: what its functions use besides state; set in `open`.
+        commits: it commits restored committables.
     """
 
     name: str = ""
+    commits: bool = False
     output: Output
     backend: KeyedStateBackend | None = None
     services: FunctionServices | None = None
 
     def open(self, context: OperatorContext) -> None:
-        """Connect, restore. Called once, before any record; subclasses call it first."""
+        """Connect, restore. Called once, before any record; subclasses call it first.
+
+        Raises:
+            StateError: there are restored committables, and nobody to commit them.
+        """
+        if context.restored_committables and not self.commits:
+            raise _nobody_commits(len(context.restored_committables), context.info.operator_name)
         self.output = context.output
         self.services = context.info.services
 

@@ -28,6 +28,7 @@ from ..checkpoint.two_phase_commit import (
     encode_pending,
 )
 from ..connectors.base import (
+    CommitsRestored,
     Committer,
     CommittingSinkWriter,
     Sink,
@@ -37,7 +38,7 @@ from ..connectors.base import (
     SupportsCommitter,
 )
 from ..core.batch import RecordBatch
-from ..core.errors import ConnectorError
+from ..core.errors import ConnectorError, MillstreamError, StateError
 from ..core.faults import fault_point
 from .base import Operator, OperatorContext, OperatorSnapshotParts
 
@@ -66,10 +67,12 @@ class SinkOperator(Operator):
     def __init__(self, sink: Sink[Any]) -> None:
         self._sink = sink
         self._writer: SinkWriter[Any] | None = None
+        self.commits = isinstance(sink, CommitsRestored)
 
     def open(self, context: OperatorContext) -> None:
         super().open(context)
         self._context = context
+        self._commit_restored(context)
         info = context.info
         self._writer = self._sink.create_writer(
             SinkWriterContext(
@@ -85,6 +88,18 @@ class SinkOperator(Operator):
                 oldest_attempt=info.oldest_attempt,
             )
         )
+
+    def _commit_restored(self, context: OperatorContext) -> None:
+        """What the job had pre-committed, though it commits nothing of its own any more."""
+        if not context.restored_committables:
+            return
+        assert isinstance(self._sink, CommitsRestored)
+        committables = decode_committables(self._sink, context.restored_committables, context)
+        committer = self._sink.create_committer()
+        try:
+            committer.commit([committable.live for committable in committables])
+        finally:
+            committer.close()
 
     def _restored_committables(self) -> tuple[Any, ...]:
         return ()
@@ -122,6 +137,32 @@ class SinkOperator(Operator):
         super().close()
 
 
+def decode_committables(
+    sink: CommitsRestored[Any], items: Sequence[bytes], context: OperatorContext
+) -> tuple[PendingCommittable[Any], ...]:
+    """The restored committables of a sink.
+
+    Raises:
+        CheckpointError: they are damaged, or of a later release.
+        StateError: the sink cannot read them.
+    """
+    pending = decode_pending(items)
+    try:
+        return tuple(
+            PendingCommittable(origin, encoded, sink.decode_committable(encoded))
+            for origin, encoded in pending
+        )
+    except MillstreamError:
+        raise
+    except Exception as error:  # whatever a connector's decoding stumbles over
+        raise StateError(
+            f"the sink cannot read the transactions or files that were pre-committed in the restored state: {error!r}",
+            where=f"operator '{context.info.operator_name}'",
+            fix="if the job had another sink then: start that one and stop it with a savepoint, which commits them; then give the new"
+            " sink another uid and start with --allow-non-restored-state (execution.savepoint.ignore-unclaimed-state)",
+        ) from error
+
+
 class CommittingSinkOperator(SinkOperator):
     """A two-phase-commit sink: exactly-once if its committer is idempotent."""
 
@@ -132,20 +173,18 @@ class CommittingSinkOperator(SinkOperator):
         self._all_restored: tuple[Any, ...] = ()
 
     def open(self, context: OperatorContext) -> None:
-        self._context = context
-        decode = self._committing_sink.decode_committable
         self._two_phase = TwoPhaseCommit[Any](job_id=context.info.job_id, attempt=context.info.attempt)
         self._committer = self._committing_sink.create_committer()
-        self._all_restored = tuple(decode(encoded) for _, encoded in decode_pending(context.all_committables))
-        own = tuple(
-            PendingCommittable(origin, encoded, decode(encoded))
-            for origin, encoded in decode_pending(context.restored_committables)
-        )
+        super().open(context)
+
+    def _commit_restored(self, context: OperatorContext) -> None:
+        everybodys = decode_committables(self._committing_sink, context.all_committables, context)
+        self._all_restored = tuple(committable.live for committable in everybodys)
+        own = decode_committables(self._committing_sink, context.restored_committables, context)
         for action in self._two_phase.handle(Restored(own)):
             assert isinstance(action, Commit), action
             self._commit(action.committables)
             self._two_phase.handle(CommitDone())
-        super().open(context)
 
     def _restored_committables(self) -> tuple[Any, ...]:
         return self._all_restored

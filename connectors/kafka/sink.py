@@ -58,7 +58,7 @@ class KafkaSink(Generic[T]):
     def __new__(
         cls, *_: Any, delivery_guarantee: DeliveryGuarantee = DeliveryGuarantee.NONE, **__: Any
     ) -> Self:
-        """With EXACTLY_ONCE the kind that has a committer: without one nothing written would ever be visible."""
+        """With EXACTLY_ONCE the kind that has committables: without them nothing written would ever be visible."""
         if cls is KafkaSink and delivery_guarantee is DeliveryGuarantee.EXACTLY_ONCE:
             return cast("Self", object.__new__(ExactlyOnceKafkaSink))  # a subclass, so a Self
         return object.__new__(cls)
@@ -124,6 +124,18 @@ class KafkaSink(Generic[T]):
             return ExactlyOnceKafkaWriter(self._settings, context)
         return KafkaWriter(self._settings, context)
 
+    def create_committer(self) -> KafkaCommitter:
+        """Phase two; without EXACTLY_ONCE of what was pre-committed when the job still had it."""
+        return KafkaCommitter(
+            self._settings.given,
+            budget_ms=self._settings.bootstrap_timeout_ms,
+            accept_unverifiable=self._settings.accept_unverifiable,
+        )
+
+    def decode_committable(self, data: bytes) -> KafkaCommittable:
+        """What EXACTLY_ONCE encoded. Raises CheckpointError for what a later release wrote."""
+        return decode_committable(data)
+
     @property
     def _exactly_once(self) -> bool:
         return self._settings.guarantee is DeliveryGuarantee.EXACTLY_ONCE
@@ -134,23 +146,11 @@ class KafkaSink(Generic[T]):
 
 
 class ExactlyOnceKafkaSink(KafkaSink[T]):
-    """A `KafkaSink` with a committer; what `KafkaSink` gives for EXACTLY_ONCE."""
-
-    def create_committer(self) -> KafkaCommitter:
-        """Phase two."""
-        return KafkaCommitter(
-            self._settings.given,
-            budget_ms=self._settings.bootstrap_timeout_ms,
-            accept_unverifiable=self._settings.accept_unverifiable,
-        )
+    """A `KafkaSink` with committables; what `KafkaSink` gives for EXACTLY_ONCE."""
 
     def encode_committable(self, committable: KafkaCommittable) -> bytes:
         """Versioned msgpack."""
         return encode_committable(committable)
-
-    def decode_committable(self, data: bytes) -> KafkaCommittable:
-        """The inverse. Raises CheckpointError for what a later release wrote."""
-        return decode_committable(data)
 
 
 class KafkaSinkBuilder:

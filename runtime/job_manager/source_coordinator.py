@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeAlias
 
 from ...connectors.base import HandlesReaderEvents, Source, SplitEnumerator
 from ...core.clock import Clock
-from ...core.errors import ProtocolViolation
+from ...core.errors import MillstreamError, ProtocolViolation, StateError
 from ...core.ids import SubtaskId, subtask_id
 from ..graph.job_graph import JobVertex
 from .background import Background
@@ -73,13 +73,31 @@ class SourceCoordinator:
         """Make the enumerator and start it; `splits` of all readers follow when the job is restored."""
 
         def begin() -> None:
-            enumerator = self._source.create_enumerator(self, restored)
+            enumerator, decoded = self._restore(restored, splits or ())
             self._enumerator = enumerator
             enumerator.start()
             if splits is not None:
-                enumerator.add_splits_back([self._source.decode_split(data) for data in splits])
+                enumerator.add_splits_back(decoded)
 
         self._guarded(begin)
+
+    def _restore(
+        self, restored: bytes | None, splits: Sequence[bytes]
+    ) -> tuple[SplitEnumerator[Any], list[Any]]:
+        try:
+            return self._source.create_enumerator(self, restored), [
+                self._source.decode_split(data) for data in splits
+            ]
+        except MillstreamError:
+            raise
+        except Exception as error:  # whatever a connector's decoding stumbles over
+            if restored is None:
+                raise
+            raise StateError(
+                f"the source cannot begin with its restored state: {error!r}",
+                fix="if the job had another source then, give the new one another uid and start with --allow-non-restored-state"
+                " (execution.savepoint.ignore-unclaimed-state)",
+            ) from error
 
     def add_reader(self, subtask: int) -> None:
         """The reader of this subtask runs."""

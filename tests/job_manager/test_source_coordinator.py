@@ -5,7 +5,7 @@ import pytest
 
 from millstream.connectors.base import Boundedness
 from millstream.core.clock import ManualClock
-from millstream.core.errors import ConnectorError
+from millstream.core.errors import ConnectorError, StateError
 from millstream.runtime.graph.job_graph import ChainedOperator, JobVertex
 from millstream.runtime.job_manager.source_coordinator import SourceCoordinator, SourceCoordinators
 
@@ -115,6 +115,16 @@ def test_trouble_of_an_enumerator_fails_the_job_naming_the_source(error, recover
     assert bench.coordinator.snapshot(1) is None
     bench.coordinator.close()
     assert [name for name, *_ in bench.source.enumerator.calls] == ["restored", "start", "close"]
+
+
+def test_state_of_another_source_is_an_error_with_the_way_out_that_no_restart_cures():
+    bench = Bench()
+    bench.coordinator.start(b"old", [b"\xff"])
+    [failure] = bench.failures
+    assert isinstance(failure.error, StateError)
+    assert "cannot begin with its restored state: UnicodeDecodeError" in str(failure.error)
+    assert "another uid" in failure.error.fix
+    assert not failure.recoverable
 
 
 def test_blocking_work_runs_elsewhere_and_its_result_comes_back_to_the_loop():

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from millstream.core.errors import ConnectorError
+from millstream.core.errors import ConnectorError, StateError
 from millstream.operators.sink import SinkSpec
+from millstream.operators.stateless import MapSpec
 from millstream.testing import OperatorHarness
 
 
@@ -83,6 +84,19 @@ class TwoPhaseSink(PlainSink):
         return data.decode()
 
 
+class OnceTwoPhaseSink(PlainSink):
+    """The same with a weaker guarantee: it has no committables of its own."""
+
+    create_committer = TwoPhaseSink.create_committer
+    decode_committable = TwoPhaseSink.decode_committable
+
+
+class OtherSink(TwoPhaseSink):
+    def decode_committable(self, data: bytes) -> str:
+        _, second = data
+        return str(second)
+
+
 @pytest.fixture
 def outside() -> _Recorder:
     return _Recorder()
@@ -153,6 +167,47 @@ def test_restored_committables_are_committed_before_the_writer_is_made(outside) 
     h.snapshot()
     assert outside.log[-1] == ("commit", ["b"])
     h.close()
+
+
+def pre_committed(recorder: _Recorder) -> tuple[OperatorHarness, Any]:
+    """A job that ended between pre-commit and commit, and its checkpoint."""
+    h = OperatorHarness(SinkSpec(TwoPhaseSink(recorder)))
+    h.element("a")
+    taken = h.snapshot(complete=False)
+    recorder.log.clear()
+    return h, taken
+
+
+def test_a_sink_whose_guarantee_is_weaker_now_commits_what_was_pre_committed(outside) -> None:
+    h, taken = pre_committed(outside)
+    h.spec = SinkSpec(OnceTwoPhaseSink(outside))
+    h = h.restored_from(taken)
+    assert outside.log[2:5] == [("commit", ["a"]), "close committer", ("create_writer", (), (b"state 1",))]
+    h.element("b")
+    outside.log.clear()
+    h = h.restored_from(h.snapshot())
+    assert not [entry for entry in outside.log if entry[0] == "commit"]
+    h.close()
+
+
+@pytest.mark.parametrize("spec", [SinkSpec(PlainSink(_Recorder())), MapSpec(str)], ids=["sink", "map"])
+def test_what_was_pre_committed_is_not_forgotten_when_nobody_would_commit_it(outside, spec) -> None:
+    h, taken = pre_committed(outside)
+    h.spec = spec
+    with pytest.raises(
+        StateError, match="holds 1 transactions or files that a sink had pre-committed"
+    ) as refused:
+        h.restored_from(taken)
+    assert "another uid" in (refused.value.fix or "")
+
+
+def test_what_another_sink_had_pre_committed_is_an_error_with_the_way_out(outside) -> None:
+    h, taken = pre_committed(outside)
+    h.spec = SinkSpec(OtherSink(outside))
+    with pytest.raises(StateError, match=r"cannot read the transactions or files.*ValueError") as refused:
+        h.restored_from(taken)
+    assert "another uid" in (refused.value.fix or "")
+    assert not [entry for entry in outside.log if entry[0] == "commit"]
 
 
 def test_each_restored_committable_is_committed_by_one_subtask_and_known_to_all(outside) -> None:
