@@ -21,7 +21,8 @@ from ..graph.job_graph import JobGraph
 from .batch_mode import fit_to_mode
 from .cluster import Cluster
 from .completable_future import CompletableFuture, completed, following
-from .job_master import JobMaster, JobRun
+from .job_master import JobMaster
+from .job_run import JobRun
 from .job_setup import absolute_directory, make_cluster, prepare_run
 from .savepoints import Stop
 from .scheduling import JobFailed, JobFinished, JobStatus

@@ -1,6 +1,6 @@
 """The JobManager's part in one job: carries events to the machines that decide, and performs what they ask for.
 
-Decisions are the scheduler's, the checkpoint coordinator's and the enumerators'. Everything here runs in one thread, which
+Decisions are the scheduler's, the checkpoint coordinator's and the enumerators'; `task_messages.py` tells the tasks. Everything here runs in one thread, which
 calls `step` whenever the cluster, a helper thread or a deadline has something.
 """
 
@@ -10,15 +10,10 @@ import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, assert_never
 
-from ...checkpoint.messages import (
-    NotifyCheckpointAborted,
-    NotifyCheckpointComplete,
-    ToTask,
-    TriggerCheckpoint,
-)
+from ...checkpoint.messages import ToTask
 from ...checkpoint.metadata import Metadata
 from ...core.clock import Clock
 from ...core.errors import CheckpointError, CheckpointFailureReason, ConnectorError
@@ -26,18 +21,15 @@ from ...core.ids import SubtaskId, subtask_id
 from ...core.savepoints import SavepointFormatType, SavepointTarget
 from ...operators.iteration import IterationHeadSpec
 from .. import messages as wire
-from ..graph.execution_graph import ExecutionGraph
 from ..graph.job_graph import JobVertex
 from .background import Background
-from .checkpoints import CheckpointedJob, Checkpoints
+from .checkpoints import Checkpoints
 from .cleanup import Cleanup
 from .cluster import Cluster, MessageArrived, WorkerGone
 from .collected import CollectedResults
 from .failure import failure_of_task, failure_of_worker
-from .fencing import Fencing, Unfenced
-from .restart_strategy import RestartStrategy
+from .job_run import JobRun
 from .restore import RestorePlan, plan_restore
-from .restore_points import RestorePoints
 from .savepoints import SavepointRequest, SavepointRequests, Stop, batch_mode, suspended_loop
 from .scheduler import Scheduler
 from .scheduling import (
@@ -61,7 +53,6 @@ from .scheduling import (
     KillWorker,
     PrepareAttempt,
     ReportFailure,
-    SchedulerConfig,
     SourcesDrained,
     StartCheckpointing,
     Started,
@@ -77,35 +68,9 @@ from .scheduling import (
 )
 from .source_coordinator import SourceCoordinator, SourceCoordinators
 from .statistics import JobStatistics, TaskCounters
-from .watermark_alignment import Announcement
+from .task_messages import TaskMessages
 
 _LOG: Final = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class JobRun:
-    """Everything about one run of a job that is known before it starts.
-
-    Attributes:
-        artifact: the JobGraph as the workers get it (`runtime.graph.artifact.encode_job`).
-        configuration: all keys that were set.
-        checkpoint_base: absolute path or URL of the checkpoint directory; "" when checkpoints are off.
-        checkpointed: None in BATCH mode, which has no savepoints either.
-        regions: the vertices of each region of `scheduling`.
-        fencing: asked before everything that the outside can see.
-    """
-
-    job_id: str
-    graph: ExecutionGraph
-    artifact: bytes
-    configuration: Mapping[str, str]
-    checkpoint_base: str
-    regions: tuple[frozenset[int], ...]
-    scheduling: SchedulerConfig
-    strategy: RestartStrategy
-    checkpointed: CheckpointedJob | None
-    restore_points: RestorePoints
-    fencing: Fencing = field(default_factory=Unfenced)
 
 
 class JobMaster:
@@ -125,10 +90,9 @@ class JobMaster:
             if run.checkpointed is None
             else Checkpoints(run.checkpointed, self, self._background, self._cleanup, clock)
         )
-        self._sources = SourceCoordinators(self._source_coordinator, self._announce)
+        self._tasks = TaskMessages(run, cluster, self._scheduler)
+        self._sources = SourceCoordinators(self._source_coordinator, self._tasks.align)
         self._addresses: dict[int, str] = {}
-        self._worker_of = {str(subtask.subtask_id): int(subtask.worker) for subtask in run.graph.subtasks}
-        self._region_of = {vertex: index for index, region in enumerate(run.regions) for vertex in region}
         self._plans: dict[int, RestorePlan] = {}  # of attempts that are being prepared
         self._checkpointed_attempt = 0
         self._counters = TaskCounters(run.graph)
@@ -314,14 +278,13 @@ class JobMaster:
 
     def _add_readers(self, worker: int, attempt: int) -> None:
         for subtask in self._run.graph.subtasks:
-            mine = subtask.worker == worker and self.attempt_of(subtask.subtask_id) == attempt
+            mine = subtask.worker == worker and self._tasks.attempt_of(subtask.subtask_id) == attempt
             if mine and subtask.vertex.is_source:
                 self._sources.add_reader(subtask.vertex.index, subtask.index)
 
     def attempt_of(self, subtask: str) -> int:
-        """The current attempt of a subtask's region, or its last one; before the first, one below it."""
-        attempt = self._scheduler.attempt_of(self._region_of[int(subtask.partition("/")[0])])
-        return self._run.scheduling.first_attempt - 1 if attempt is None else attempt
+        """See `TaskMessages`."""
+        return self._tasks.attempt_of(subtask)
 
     def _is_current(self, attempt: int) -> bool:
         return self._scheduler.region_of(attempt) is not None
@@ -350,17 +313,7 @@ class JobMaster:
 
     def send_to_tasks(self, message: ToTask, subtasks: Sequence[str]) -> None:
         """See `checkpoints.Peers`."""
-        match message:
-            case TriggerCheckpoint():
-                for subtask in subtasks:
-                    trigger = wire.TriggerSource(self.attempt_of(subtask), subtask, message)
-                    self._cluster.send(self._worker_of[subtask], trigger)
-            case NotifyCheckpointComplete() | NotifyCheckpointAborted():
-                addressees = {(self._worker_of[subtask], self.attempt_of(subtask)) for subtask in subtasks}
-                for worker, attempt in sorted(addressees):
-                    self._cluster.send(worker, wire.NotifyTasks(attempt, message))
-            case _:
-                assert_never(message)
+        self._tasks.checkpoint(message, subtasks)
 
     def snapshot_enumerators(self, checkpoint_id: int) -> Mapping[str, bytes] | None:
         """See `checkpoints.Peers`."""
@@ -381,8 +334,7 @@ class JobMaster:
     def drain_sources(self, subtasks: Sequence[str]) -> None:
         """See `checkpoints.Peers`."""
         self._post(SourcesDrained())
-        for subtask in subtasks:
-            self._cluster.send(self._worker_of[subtask], wire.DrainSource(self.attempt_of(subtask), subtask))
+        self._tasks.drain(subtasks)
 
     def savepoint_completed(self, request_ids: Sequence[str], savepoint: SavepointTarget) -> None:
         """See `checkpoints.Peers`."""
@@ -449,10 +401,10 @@ class JobMaster:
                 self._checkpoints.request_final()
             case FinishAll(attempt=attempt, commit_now=commit_now):
                 latest = None if self._checkpoints is None else self._checkpoints.latest_id
-                self._send_to_workers_of(attempt, wire.FinishTasks(attempt, commit_now, latest))
+                self._tasks.to_region_of(attempt, wire.FinishTasks(attempt, commit_now, latest))
             case CancelAll(attempt=attempt, region=region):
                 self._sources.close(self._run.regions[region])
-                self._send_to_workers_of(attempt, wire.CancelTasks(attempt))
+                self._tasks.to_region_of(attempt, wire.CancelTasks(attempt))
             case ReportFailure():
                 self._report(action)
             case JobFinished() | JobFailed() | JobCancelled():
@@ -485,61 +437,29 @@ class JobMaster:
         run, plan = self._run, self._plans[action.attempt]
         # Attempts are deployed in their order: those below that were prepared have been given up.
         self._plans = {number: found for number, found in self._plans.items() if number > action.attempt}
-        scope, vertices = run.scheduling.regions[action.region], run.regions[action.region]
-        self._counters.clear(scope.subtasks)
+        self._counters.clear(run.scheduling.regions[action.region].subtasks)
         if plan.checkpoint_id is not None:
             _LOG.info("attempt %d restores checkpoint %d", action.attempt, plan.checkpoint_id)
-        for worker in sorted(scope.workers):
-            own = {s.subtask_id for s in run.graph.subtasks if s.worker == worker} & scope.subtasks
-            self._cluster.send(
-                worker,
-                wire.DeployTasks(
-                    attempt=action.attempt,
-                    job_id=run.job_id,
-                    job=run.artifact,
-                    configuration=dict(run.configuration),
-                    addresses=dict(self._addresses),
-                    restores={id_: restore for id_, restore in plan.operators.items() if id_ in own},
-                    restored_checkpoint_id=plan.checkpoint_id,
-                    checkpoint_base=run.checkpoint_base,
-                    vertices=sorted(vertices),
-                    oldest_attempt=action.oldest_attempt,
-                ),
-            )
+        self._tasks.deploy(action, plan, self._addresses)
+        vertices = run.regions[action.region]
         sources = [vertex for vertex in run.graph.job.vertices if vertex.index in vertices]
         self._sources.start(sources, plan.enumerators, plan.splits, self._clock.monotonic_ms())
 
-    def _announce(self, announcement: Announcement) -> None:
-        for subtask in announcement.subtasks:
-            message = wire.AlignWatermarks(self.attempt_of(subtask), subtask, announcement.max_watermark)
-            self._cluster.send(self._worker_of[subtask], message)
-
     def _source_coordinator(self, vertex: JobVertex) -> SourceCoordinator:
-        attempt = self.attempt_of(subtask_id(vertex.index, 0))
+        attempt = self._tasks.attempt_of(subtask_id(vertex.index, 0))
 
         def send(subtask: SubtaskId, splits: list[bytes], *, no_more: bool) -> None:
             self._at_work = True
-            self._cluster.send(
-                self._worker_of[subtask], wire.AddSplits(attempt, subtask, splits, no_more=no_more)
-            )
-
-        def send_event(subtask: SubtaskId, event: bytes) -> None:
-            self._cluster.send(self._worker_of[subtask], wire.EventToReader(attempt, subtask, event))
+            self._tasks.splits(attempt, subtask, splits, no_more=no_more)
 
         return SourceCoordinator(
             vertex,
             send=send,
-            send_event=send_event,
+            send_event=partial(self._tasks.event, attempt),
             fail=lambda failure: self._post(AttemptFailed(attempt, self._judged(failure, attempt))),
             wake=self._cluster.wake,
             clock=self._clock,
         )
-
-    def _send_to_workers_of(self, attempt: int, message: wire.ToWorker) -> None:
-        region = self._scheduler.region_of(attempt)
-        assert region is not None, "attempts are told what to do as long as they are current"
-        for worker in sorted(self._run.scheduling.regions[region].workers):
-            self._cluster.send(worker, message)
 
     def _report(self, action: ReportFailure) -> None:
         text, delay_ms = str(action.failure.error), action.restart_in_ms

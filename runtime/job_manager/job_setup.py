@@ -37,7 +37,7 @@ from ..heartbeats import HeartbeatSettings
 from .checkpoints import CheckpointedJob
 from .cluster import Cluster, EmbeddedCluster
 from .fencing import Fencing, Unfenced
-from .job_master import JobRun
+from .job_run import JobRun
 from .restart_strategy import Backoff, ExponentialDelay, FailureRate, FixedDelay, NoRestart, RestartStrategy
 from .restore import check_channels, describe_operators
 from .restore_points import RestorePoints

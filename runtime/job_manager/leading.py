@@ -27,7 +27,7 @@ from ..high_availability.cluster_files import ClusterFiles
 from ..high_availability.records import ClusterRecord, ForkServerEntry, JobEntry, Outcome
 from ..high_availability.session import LeaderSession
 from ..worker.fork_messages import FollowLeaders
-from .job_master import JobRun
+from .job_run import JobRun
 from .job_setup import Origin, checkpoint_directory, find_origin, named_checkpoint, run_from
 from .scheduling import JobStatus
 from .statistics import JobStatistics
