@@ -1,7 +1,7 @@
 """The JobManager's part in one job: carries events to the machines that decide, and performs what they ask for.
 
-Decisions are the scheduler's, the checkpoint coordinator's and the enumerators'; `task_messages.py` tells the tasks. Everything here runs in one thread, which
-calls `step` whenever the cluster, a helper thread or a deadline has something.
+Decisions are the scheduler's, the checkpoint coordinator's and the enumerators'; `task_messages.py` tells the tasks. Everything
+here runs in one thread, which calls `step` whenever the cluster, a helper thread or a deadline has something.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from ...checkpoint.storage import CheckpointStorage
@@ -26,11 +25,10 @@ from ...operators.base import (
 )
 from ...operators.checkpointed import CheckpointedFunctions
 from ...operators.function_services import FunctionServices
-from ...operators.iteration import LOOP_CONTROL, FeedbackQueue
+from ...operators.iteration import FeedbackQueue
 from ...operators.metrics import MetricGroup
 from ...operators.operator_state import OperatorStateStore
 from ...operators.shared_functions import SharedFunctions, shared_functions
-from ...operators.window import WindowSpec
 from ...state.backend import (
     BackendContext,
     CheckpointReader,
@@ -42,15 +40,13 @@ from ...state.backends import create_backend
 from ...state.handles import ACCUMULATORS_STATE, ChannelStateHandle, FileRef, OperatorSnapshot
 from ...state.key_groups import key_group_range
 from ...state.memory import worker_memory
-from ..exchange.channels import InputChannel, OutputChannel
-from ..exchange.codec import BatchCodec
 from ..exchange.in_flight import InFlightRecords
 from ..exchange.peers import Peers
-from ..exchange.record_writer import RecordWriter, make_record_writer
+from ..exchange.record_writer import RecordWriter
 from ..graph.artifact import decode_job
-from ..graph.channel_state import edge_name, overtakable_edges
-from ..graph.execution_graph import Channel, ExecutionGraph, Subtask, build_execution_graph
-from ..graph.job_graph import ChainedOperator, JobEdge
+from ..graph.channel_state import edge_name
+from ..graph.execution_graph import ExecutionGraph, Subtask, build_execution_graph
+from ..graph.job_graph import ChainedOperator
 from ..messages import (
     ClientData,
     DeployTasks,
@@ -64,10 +60,11 @@ from .blocking_task import BlockingTask
 from .chain import Chain, build_chain
 from .channel_state import RestoredExchange, write_channel_state
 from .collected_input import CollectedInput, collect_input
-from .input_task import InputTask, TaskInput
+from .exchanges import Exchanges
+from .input_task import InputTask
 from .iteration_tasks import IterationHeadTask, IterationTailTask, task_type
 from .local_recovery import LOCAL_STATE_FOLDER, LocalRecovery
-from .pacing import FastestPace, Pace, PacedLocalChannel, PacedRemoteChannel
+from .pacing import Pace
 from .processing_time import ProcessingTimeService, StandingTime
 from .settings import WorkerSettings
 from .source_task import SourceTask
@@ -110,13 +107,9 @@ class Attempt:
         self.tasks: list[Task] = []
         self._deploy = deploy
         self._services = services
-        self._inputs: dict[SubtaskId, list[TaskInput]] = defaultdict(list)
-        self._outputs: dict[tuple[SubtaskId, int], list[OutputChannel]] = defaultdict(list)
-        self._paces: dict[SubtaskId, dict[int, list[Pace]]] = defaultdict(lambda: defaultdict(list))
+        self._exchanges: Exchanges  # from `build` on, too
         self._shared = SharedFunctions()
         self._feedback: dict[tuple[str, int], FeedbackQueue] = defaultdict(deque)
-        self._codecs: dict[int, BatchCodec] = {}
-        self._overtakable: frozenset[int] = frozenset()
         self._local_dir = services.local_dir / f"attempt-{deploy.attempt}"
         # Beside the folders of workers: a worker that was killed leaves it to the next one.
         self.local_recovery = LocalRecovery(
@@ -126,14 +119,13 @@ class Attempt:
     def build(self) -> None:
         """Make channels, connections, chains and tasks; nothing is open yet."""
         self.graph = build_execution_graph(decode_job(self._deploy.job))
-        self._overtakable = overtakable_edges(self.graph.job)
-        self._make_channels()
+        self._make_exchanges()
         for subtask in self.graph.on_worker(self._services.worker):
             if not self._in_region(subtask.vertex.index):
                 continue
             self.current = subtask
             task = self._make_task(subtask)
-            task.paces = self._paces_of(subtask)
+            task.paces = self._exchanges.paces_of(subtask)
             self.tasks.append(task)
 
     def open(self) -> None:
@@ -179,7 +171,7 @@ class Attempt:
         assert self.storage is not None, "something is restored"
         subtask, job = task.subtask, self.graph.job
         reader = self._reader(subtask.subtask_id)
-        ids = [given.channel.channel_id for given in self._inputs[subtask.subtask_id]]
+        ids = [given.channel.channel_id for given in self._exchanges.inputs_of(subtask)]
         for edge in job.inputs_of(subtask.vertex.index):
             of_edge = [handle for handle in handles if handle.edge == edge_name(job, edge)]
             if not of_edge:
@@ -189,7 +181,7 @@ class Attempt:
             ]  # two exchanges may have one name
             self._shared.open(shared_functions(edge.partitioner), info)
             channels = [n for n, id_ in enumerate(ids) if self.graph.channels[id_].edge is edge]
-            exchange = RestoredExchange(edge, subtask, self._codecs[edge.index], of_edge, channels)
+            exchange = RestoredExchange(edge, subtask, self._exchanges.codecs[edge.index], of_edge, channels)
             task.restore_channels(exchange.read(reader))
 
     def streams(self, subtask: SubtaskId, checkpoint_id: int) -> CheckpointStreams:
@@ -208,7 +200,7 @@ class Attempt:
     ) -> dict[str, tuple[ChannelStateHandle, ...]]:
         """Write what barriers overtook at the task; by operator id. Raises CheckpointError STORAGE. From any thread."""
         return write_channel_state(
-            in_flight, task.subtask, self.graph, self._codecs, streams, self.settings.inline_bytes
+            in_flight, task.subtask, self.graph, self._exchanges.codecs, streams, self.settings.inline_bytes
         )
 
     def commit_now(self) -> None:
@@ -238,63 +230,20 @@ class Attempt:
     def _in_region(self, vertex: int) -> bool:
         return not self._deploy.vertices or vertex in self._deploy.vertices
 
-    def _make_channels(self) -> None:
-        me, peers = self._services.worker, self._services.peers
-        here = [
-            channel
-            for channel in self.graph.channels
-            if me in (channel.source.worker, channel.target.worker) and self._in_region(channel.edge.source)
-        ]
-        others = {w for c in here for w in (c.source.worker, c.target.worker)} - {me}
-        for channel in here:
-            if channel.edge.index not in self._codecs:
-                self._codecs[channel.edge.index] = self._codec(channel.edge)
-            self._make_channel(channel, self._codecs[channel.edge.index])
-        peers.begin(self.number, self._deploy.addresses, others)
-
-    def _make_channel(self, channel: Channel, codec: BatchCodec) -> None:
-        me, peers, room = self._services.worker, self._services.peers, self.settings.credits_per_channel
-        output: OutputChannel
-        pace = Pace(self._services.clock, self.settings.batch_size, room)
-        if channel.target.worker == me:
-            give_credit = None if channel.is_local else peers.credit_to(channel.source.worker)
-            received = InputChannel(channel.channel_id, codec, give_credit)
-            self._inputs[channel.target.subtask_id].append(
-                TaskInput(received, channel.edge.input_id, channel.edge.index in self._overtakable)
-            )
-            if channel.is_local:
-                output = PacedLocalChannel(received, room, pace)
-                self._outputs[channel.source.subtask_id, channel.edge.index].append(output)
-                self._note_pace(channel, pace)
-            else:
-                peers.inputs[channel.channel_id] = received
-        else:
-            sender = peers.sender_to(channel.target.worker)
-            output = PacedRemoteChannel(channel.channel_id, codec, sender, room, pace)
-            peers.outputs[channel.channel_id] = output
-            self._outputs[channel.source.subtask_id, channel.edge.index].append(output)
-            self._note_pace(channel, pace)
-
-    def _paces_of(self, subtask: Subtask) -> tuple[Pace | FastestPace, ...]:
-        """What limits the subtask: each channel on its own, but where records go to whichever has room, these together."""
-        found: list[Pace | FastestPace] = []
-        for index, paces in self._paces[subtask.subtask_id].items():
-            adaptive = getattr(self.graph.job.edges[index].partitioner, "adaptive", False)
-            found += [FastestPace(paces)] if adaptive else paces
-        return tuple(found)
-
-    def _note_pace(self, channel: Channel, pace: Pace) -> None:
-        if channel.edge.side_output != LOOP_CONTROL:  # which carries no record that could be slow
-            self._paces[channel.source.subtask_id][channel.edge.index].append(pace)
-
-    def _codec(self, edge: JobEdge) -> BatchCodec:
-        consumer = self.graph.job.vertices[edge.target].operators[0].operator
-        if isinstance(consumer, WindowSpec):
-            return BatchCodec(edge.record_type, consumer.key_type, consumer.contents.state_type)
-        return BatchCodec(edge.record_type)
+    def _make_exchanges(self) -> None:
+        services, settings = self._services, self.settings
+        self._exchanges = Exchanges(
+            self.graph,
+            services.worker,
+            services.peers,
+            settings,
+            lambda: Pace(services.clock, settings.batch_size, settings.credits_per_channel),
+        )
+        others = self._exchanges.make([c for c in self.graph.channels if self._in_region(c.edge.source)])
+        services.peers.begin(self.number, self._deploy.addresses, others)
 
     def _make_task(self, subtask: Subtask) -> Task:
-        writers = self._writers_of(subtask)
+        writers = self._exchanges.writers_of(subtask)
         chain = build_chain(subtask.vertex.operators, writers)
         all_writers = [writer for edge_writers in writers.values() for writer in edge_writers]
         if subtask.vertex.operators[0].source is not None:
@@ -309,29 +258,12 @@ class Attempt:
             self._services.events,
             self._services.clock,
             self.settings.batch_size,
-            self._inputs[subtask.subtask_id],
+            self._exchanges.inputs_of(subtask),
             exactly_once=self.settings.exactly_once,
         )
         if isinstance(task, IterationHeadTask | IterationTailTask):
             task.connect(self._feedback[task.head_id, subtask.index])
         return task
-
-    def _writers_of(self, subtask: Subtask) -> Mapping[tuple[int, str | None], list[RecordWriter]]:
-        """What the subtask writes to: by the operator of the chain and its side output (None: the main one)."""
-        job, settings = self.graph.job, self.settings
-        writers: dict[tuple[int, str | None], list[RecordWriter]] = defaultdict(list)
-        for edge in job.outputs_of(subtask.vertex.index):
-            writer = make_record_writer(
-                edge.partitioner,
-                self._outputs[subtask.subtask_id, edge.index],
-                job.vertices[edge.target].max_parallelism,
-                settings.batch_size,
-                random=Random(f"{edge.index} {subtask.index}"),
-            )
-            writer.buffer_timeout_ms = edge.buffer_timeout_ms
-            writer.overtakable = edge.index in self._overtakable
-            writers[edge.source_operator, edge.side_output].append(writer)
-        return writers
 
     def _source_task(self, subtask: Subtask, chain: Chain, writers: Sequence[RecordWriter]) -> SourceTask:
         source, services = subtask.vertex.operators[0].source, self._services
@@ -370,7 +302,7 @@ class Attempt:
             services.events,
             services.clock,
             self.settings.batch_size,
-            self._inputs[subtask.subtask_id],
+            self._exchanges.inputs_of(subtask),
             collected,
             self._counter(subtask),
         )
