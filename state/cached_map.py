@@ -23,6 +23,9 @@ from .entry_store import EntryBatch
 if TYPE_CHECKING:
     from .cached_table import CachedTable
 
+_FEW_ENTRIES: Final = 1_000
+"""So many entries may stay in memory because all of a namespace were read."""
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -113,11 +116,23 @@ class CachedStateMap(StateMap[K, V]):
         yield from ((k, v) for k, v in young.items() if not dict.__contains__(self, k))
         yield from ((k, v) for k, v in old.items() if not (dict.__contains__(self, k) or k in young))
         if self._partial:
-            loads = self._table.loads_value
-            for key, raw in self._table.stored_entries(self):
-                if not self._in_memory(key) and not self._is_removed(key):
-                    self._table.loaded += 1
-                    yield key, loads(raw)
+            yield from self._stored_entries()
+
+    def _stored_entries(self) -> Iterator[tuple[K, V]]:
+        """Those that are not in memory. If they are few they are afterwards, so that nobody need look for them again."""
+        table, loaded = self._table, dict[K, V]()
+        few = True
+        for key, raw in table.stored_entries(self):
+            if not self._in_memory(key) and not self._is_removed(key):
+                table.loaded += 1
+                value: V = table.loads_value(raw)
+                few = few and len(loaded) < _FEW_ENTRIES
+                if few:
+                    loaded[key] = value
+                yield key, value
+        if few:
+            self._young.update(loaded)
+            self._partial = False
 
     def is_empty(self) -> bool:
         if self or self._young or self._old:

@@ -102,6 +102,33 @@ class TestRocksDB(StateBackendSuite):
         assert not (tmp_path / "a" / "db").exists()
         backend.close()
 
+    def test_few_entries_are_read_once_when_all_of_a_namespace_are_looked_at_again_and_again(
+        self, tmp_path: Path, checkpoints: LocalCheckpoints
+    ) -> None:
+        backend = self.open(tmp_path / "a")
+        for n in range(50):
+            backend.table(WINDOWS).namespace(5)[f"key-{n}"] = [n]
+        handle = self.written(backend, 1, checkpoints)
+        backend.close()
+        backend = self.open(tmp_path / "b", restored=(handle,), reader=checkpoints, cache_entries=100)
+        table = backend.table(WINDOWS)
+        expected = {f"key-{n}": [n] for n in range(50)}
+        for n in range(50, 53):
+            table.namespace(5)[f"key-{n}"] = expected[f"key-{n}"] = [n]
+            assert dict(table.namespace(5).entries()) == expected
+            assert table.namespace(5)["none"] is None
+            backend.end_of_batch()
+        assert backend.statistics().loads == 50
+        assert backend.statistics().entries_in_memory == 53, "they count"
+        for start in range(200):
+            table.namespace(start)["other"] = [start]
+            backend.end_of_batch()
+        assert dict(table.namespace(5).entries()) == expected | {"other": [5]}, (
+            "some were forgotten meanwhile"
+        )
+        assert backend.statistics().loads > 50
+        backend.close()
+
     def test_memory_stays_within_the_bound(self, tmp_path: Path) -> None:
         backend = self.open(tmp_path / "a", cache_entries=100)
         for n in range(1000):
