@@ -131,7 +131,10 @@ class CachedStateMap(StateMap[K, V]):
                     loaded[key] = value
                 yield key, value
         if few:
-            self._young.update(loaded)
+            # What was changed meanwhile, though nobody should, stands.
+            for key, value in loaded.items():
+                if not (self._in_memory(key) or self._is_removed(key)):
+                    self._young[key] = value
             self._partial = False
 
     def is_empty(self) -> bool:

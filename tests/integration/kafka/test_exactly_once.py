@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from millstream.connectors.base import SupportsCommitter
+from millstream.connectors.base import CommitsRestored, SupportsCommitter
+from millstream.connectors.kafka import (
+    DeliveryGuarantee,
+    KafkaRecordSerializationSchema,
+    KafkaSink,
+    SimpleStringSchema,
+)
 from millstream.connectors.kafka.committer import KafkaCommitter
 from millstream.connectors.kafka.transaction_client import TransactionClient
 from millstream.core.errors import ConnectorError
@@ -103,6 +109,30 @@ def test_many_checkpoints_in_a_row_use_few_transactional_ids(job: Job) -> None:
     writer.close()
     assert job.values() == [f"{number:02}" for number in range(1, 13)]
     assert len(ids) <= 3
+
+
+@pytest.mark.parametrize("guarantee", [DeliveryGuarantee.NONE, DeliveryGuarantee.AT_LEAST_ONCE])
+def test_what_was_pre_committed_is_committed_by_a_sink_that_is_no_longer_exactly_once(
+    job: Job, guarantee: DeliveryGuarantee
+) -> None:
+    writer = job.writer()
+    writer.write_batch(["a", "b"], None)
+    [encoded] = [job.sink.encode_committable(committable) for committable in checkpoint(writer, 1)]
+    sink = KafkaSink(
+        bootstrap_servers=job.servers,
+        record_serializer=KafkaRecordSerializationSchema.builder()
+        .set_topic(job.topic)
+        .set_value_serialization_schema(SimpleStringSchema())
+        .build(),
+        delivery_guarantee=guarantee,
+    )
+    assert isinstance(sink, CommitsRestored)
+    assert not isinstance(sink, SupportsCommitter)
+    committer = sink.create_committer()
+    committer.commit([sink.decode_committable(encoded)])
+    committer.close()
+    assert job.values() == ["a", "b"]
+    writer.close()
 
 
 def test_killed_before_pre_commit_leaves_nothing_behind(job: Job) -> None:

@@ -73,17 +73,3 @@ def test_an_older_savepoint_is_gone_back_to_and_nothing_is_lost(window_job: Call
         "only what was committed between the savepoint and the kill comes twice"
     )
     job.check_nothing_is_open()
-
-
-def test_what_was_pre_committed_is_committed_by_a_job_that_no_longer_writes_exactly_once(
-    window_job: Callable[..., WindowJob],
-) -> None:
-    job = window_job()
-    job.start()
-    job.next_checkpoint(2)
-    savepoint = job.savepoint("trigger")
-    job.kill_everything()  # perhaps before the next checkpoint committed what the savepoint covers
-    job.spec["guarantee"] = "AT_LEAST_ONCE"
-    job.start(1, restore_from=savepoint)
-    job.finish()
-    assert set(job.written()) == set(job.expected())
