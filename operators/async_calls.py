@@ -196,10 +196,18 @@ class _ResultFuture:
         self.future: asyncio.Future[Any] = self._loop.create_future()
 
     def complete(self, result: Iterable[Any] | None) -> None:
-        self._loop.call_soon_threadsafe(self._settle, result, None)
+        self._tell(result, None)
 
     def complete_exceptionally(self, error: BaseException) -> None:
-        self._loop.call_soon_threadsafe(self._settle, None, error)
+        self._tell(None, error)
+
+    def _tell(self, result: Any, error: BaseException | None) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._settle, result, error)
+        except RuntimeError:
+            # The task has ended meanwhile, and nobody waits for the answer any more: no matter to whoever gives it.
+            if not self._loop.is_closed():
+                raise
 
     def _settle(self, result: Any, error: BaseException | None) -> None:
         if self.future.done():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import queue
 import threading
 from collections import Counter
 from concurrent.futures import Future
@@ -193,6 +194,17 @@ def test_a_result_future_is_completed_from_any_thread_and_once(start) -> None:
     h.element("bad")
     with pytest.raises(LookupError, match="bad"):
         results_of(h, 5)
+
+
+def test_an_answer_that_comes_when_the_task_has_ended_is_ignored(start) -> None:
+    asked = queue.SimpleQueue()
+    h = start(lambda value, result_future: asked.put(result_future))
+    h.batch(["a", "b"])
+    one, other = (asked.get(timeout=20) for _ in range(2))
+    h.close()
+    one.complete(["late"])
+    other.complete_exceptionally(LookupError("late"))
+    assert h.results == []
 
 
 def test_all_methods_of_a_function_run_in_one_thread_with_a_running_event_loop(start) -> None:
