@@ -13,6 +13,9 @@ from millstream.connectors.datagen import DataGeneratorSource
 from millstream.connectors.datagen.ranges import IndexRange
 from millstream.connectors.datagen.source import DataGeneratorReader
 from millstream.connectors.print_sink import PrintSink
+from millstream.core.clock import ManualClock
+from millstream.testing import connector_runs
+from millstream.testing.connector_runs import SourceRun
 from millstream.testing.connectors import (
     AtLeastOnceSinkContract,
     SinkContract,
@@ -89,6 +92,27 @@ def test_a_right_source_passes() -> None:
 )
 def test_a_wrong_source_is_caught(bug) -> None:
     assert broken_tests(SourceContract(), source=lambda: source_with(bug), expected=lambda: RECORDS)
+
+
+@pytest.mark.parametrize(("slow", "caught"), [({4}, False), ({4, 6, 8, 9}, False), ({4, 5, 6}, True)])
+def test_a_reader_that_waits_is_told_from_a_machine_that_stalls(monkeypatch, slow, caught) -> None:
+    clock = ManualClock()
+    monkeypatch.setattr(connector_runs, "_CLOCK", clock)
+    run = SourceRun(source_with(""))
+    quick = run.readers[0].poll_next
+
+    def poll_next(max_records):
+        if run.polls in slow:
+            clock.advance(2_000)
+        return quick(max_records)
+
+    monkeypatch.setattr(run.readers[0], "poll_next", poll_next)
+    if caught:
+        with pytest.raises(AssertionError, match="poll_next blocks the loop, now for 2000 ms"):
+            run.read()
+    else:
+        assert run.read() == RECORDS
+    close_open_runs()
 
 
 # ---- sinks

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from millstream import (
 )
 from millstream.connectors.datagen import DataGeneratorSource, RateLimiterStrategy
 from millstream.connectors.files import Encoder, FileSink
-from tests.integration.engine.harness import CLOCK, JOBS, Program, Workshop, wait_until
+from tests.integration.engine.harness import JOBS, Program, Workshop, wait_until
 
 PARALLELISMS = [1, pytest.param(2, marks=pytest.mark.slow)]
 BY_VALUE = WatermarkStrategy.for_monotonous_timestamps().with_timestamp_assigner(lambda value, _: value)
@@ -142,20 +143,19 @@ def test_one_record_may_become_many_times_a_batch(workshop: Workshop, parallelis
 # ---- slow functions, slow sinks ----------------------------------------------------------------------------------------
 
 
-def dawdle(number: int) -> int:
-    time.sleep(0.01)
+def dawdle(number: int, seconds: float = 0.02) -> int:
+    time.sleep(seconds)
     return number
 
 
 @pytest.mark.parametrize("parallelism", PARALLELISMS)
 def test_a_slow_function_delays_neither_checkpoints_nor_the_end(workshop: Workshop, parallelism: int) -> None:
     env = environment(workshop.configuration(), parallelism)
-    env.from_source(DataGeneratorSource(int, 10**6), BY_VALUE, "many").map(dawdle).sink_to(files(workshop))
+    numbers = env.from_source(DataGeneratorSource(int, 10**6), BY_VALUE, "many")
+    numbers.map(partial(dawdle, seconds=0.1)).sink_to(files(workshop))
     client = env.execute_async()
-    wait_until(lambda: completed(client) >= 3, "three checkpoints", timeout_s=20)
-    began_ms = CLOCK.monotonic_ms()
-    client.cancel().result(20)
-    assert CLOCK.monotonic_ms() - began_ms < 5_000  # a batch of 1,024 would have taken 10 s
+    wait_until(lambda: completed(client) >= 3, "three checkpoints", timeout_s=60)
+    client.cancel().result(60)  # a batch of 1,024 would take 102 s
     workshop.check_nothing_is_left()
 
 
@@ -170,8 +170,8 @@ def test_checkpoints_do_not_wait_for_all_that_could_be_sent_ahead_to_a_slow_func
         files(workshop)
     )
     client = env.execute_async()
-    # Four batches of 1,024 from each side would be more than 40 s.
-    wait_until(lambda: completed(client) >= 3, "three checkpoints", timeout_s=20)
+    # Four batches of 1,024 from each side would be more than 80 s.
+    wait_until(lambda: completed(client) >= 3, "three checkpoints", timeout_s=50)
     client.cancel().result(20)
     workshop.check_nothing_is_left()
 
