@@ -10,6 +10,7 @@ from ...core.errors import JobDefinitionError
 from ...core.ids import VertexId
 from ...operators.base import KeyedSpec
 from ...state.key_groups import default_max_parallelism
+from .chains import chain_name
 from .event_time import check_timestamps
 from .job_graph import ChainedOperator, JobEdge, JobGraph, JobVertex
 from .loops import connect_loops
@@ -105,11 +106,12 @@ def _vertex(graph: StreamGraph, index: int, chain: list[StreamNode]) -> JobVerte
             f"the parallelism {parallelism} is larger than the maximum parallelism {max_parallelism}",
             where=describe(head),
         )
+    operators = _chained_operators(graph, chain)
     return JobVertex(
         vertex_id=VertexId(head.operator_id),
         index=index,
-        name=_chain_name(graph, chain),
-        operators=_chained_operators(graph, chain),
+        name=chain_name(operators),
+        operators=operators,
         parallelism=parallelism,
         max_parallelism=max_parallelism,
         slot_sharing_group=head.slot_sharing_group or DEFAULT_SLOT_SHARING_GROUP,
@@ -146,25 +148,10 @@ def _chained_operators(graph: StreamGraph, chain: list[StreamNode]) -> tuple[Cha
                     for read in graph.edges
                     if read.source == node.node_id and read.side_output and read.record_type
                 },
+                buffer_timeout_ms=node.buffer_timeout_ms,
             )
         )
     return tuple(operators)
-
-
-def _chain_name(graph: StreamGraph, chain: list[StreamNode]) -> str:
-    """As in Flink: `A -> B`, and `A -> (B, C -> D)` where the chain branches."""
-    members = {node.node_id: node for node in chain}
-    consumers: dict[int, list[int]] = defaultdict(list)
-    for node in chain[1:]:
-        consumers[graph.inputs_of(node.node_id)[0].source].append(node.node_id)
-
-    def name_from(node_id: int) -> str:
-        parts = [name_from(consumer) for consumer in consumers[node_id]]
-        if not parts:
-            return members[node_id].name
-        return f"{members[node_id].name} -> {parts[0] if len(parts) == 1 else '(' + ', '.join(parts) + ')'}"
-
-    return name_from(chain[0].node_id)
 
 
 def _exchanges(

@@ -21,6 +21,7 @@ class ChainedOperator:
         input_side_output: which side output of that operator it reads, None for the main output.
         output_type: of its results.
         side_types: of the side outputs that are read.
+        buffer_timeout_ms: as in `StreamNode`.
     """
 
     operator_id: str
@@ -33,6 +34,7 @@ class ChainedOperator:
     defined_at: str = ""
     output_type: TypeInformation[Any] = GENERIC
     side_types: Mapping[str, TypeInformation[Any]] = field(default_factory=dict)
+    buffer_timeout_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

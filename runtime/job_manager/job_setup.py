@@ -39,7 +39,7 @@ from .cluster import Cluster, EmbeddedCluster
 from .fencing import Fencing, Unfenced
 from .job_run import JobRun
 from .restart_strategy import Backoff, ExponentialDelay, FailureRate, FixedDelay, NoRestart, RestartStrategy
-from .restore import check_channels, describe_operators
+from .restore import check_channels, describe_operators, keep_exchanges
 from .restore_points import RestorePoints
 from .scheduling import JobStatus, Region, SchedulerConfig
 from .succession import Succession
@@ -87,9 +87,10 @@ def prepare_run(
         JobDefinitionError: the program or its configuration cannot run.
         CheckpointError: the checkpoint directory cannot be written, or what to restore is damaged or does not fit.
     """
+    origin = find_origin(job.settings.name, configuration, resume=resume, savepoint_path=savepoint_path)
+    job = fit_to_origin(job, origin)
     embedded = _is_embedded(build_execution_graph(job), configuration)
     artifact = encode_job(job, in_process=embedded)
-    origin = find_origin(job.settings.name, configuration, resume=resume, savepoint_path=savepoint_path)
     return run_from(origin, job, artifact, configuration, random)
 
 
@@ -309,6 +310,11 @@ def find_origin(
         return Origin(new_job_id() if died_early is None else JobId(died_early))
     metadata = found.checkpoint.metadata
     return Origin(JobId(metadata.job_id), found.checkpoint, is_own=True, resumed=found)
+
+
+def fit_to_origin(job: JobGraph, origin: Origin) -> JobGraph:
+    """The program as it can begin there: with an exchange wherever records are under way that the checkpoint has kept."""
+    return job if origin.initial is None else keep_exchanges(job, origin.initial.metadata)
 
 
 def named_checkpoint(path: str) -> StoredCheckpoint:

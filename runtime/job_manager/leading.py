@@ -28,7 +28,14 @@ from ..high_availability.records import ClusterRecord, ForkServerEntry, JobEntry
 from ..high_availability.session import LeaderSession
 from ..worker.fork_messages import FollowLeaders
 from .job_run import JobRun
-from .job_setup import Origin, checkpoint_directory, find_origin, named_checkpoint, run_from
+from .job_setup import (
+    Origin,
+    checkpoint_directory,
+    find_origin,
+    fit_to_origin,
+    named_checkpoint,
+    run_from,
+)
 from .scheduling import JobStatus
 from .statistics import JobStatistics
 from .succession import Predecessor
@@ -182,6 +189,7 @@ class LeadersJob:
         """
         name = job.settings.name
         origin = find_origin(name, self._own, resume=resume, savepoint_path=savepoint_path)
+        job = fit_to_origin(job, origin)
         artifact = encode_job(job)
         configuration = Configuration(self._own)
         configuration.set(

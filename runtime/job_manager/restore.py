@@ -14,6 +14,7 @@ from ...checkpoint.two_phase_commit import COMMITTABLES_STATE
 from ...core.errors import CheckpointError, CheckpointFailureReason
 from ...core.ids import SubtaskId, subtask_id
 from ...state.handles import ChannelStateHandle, OperatorSnapshot
+from ..graph.chains import split_chains
 from ..graph.channel_state import edge_name
 from ..graph.job_graph import ChainedOperator, JobGraph, JobVertex
 from ..messages import OperatorRestore
@@ -80,6 +81,19 @@ def in_flight_by_target(metadata: Metadata) -> Mapping[str, list[ChannelStateHan
     return found
 
 
+def keep_exchanges(job: JobGraph, metadata: Metadata) -> JobGraph:
+    """The program with its exchanges of then, wherever the checkpoint has records under way: at the parallelism of now, or by
+    its settings of now, operators may be chained that were not."""
+    exchanges = {edge_name(job, edge) for edge in job.edges}
+    kept = {
+        handle.edge
+        for handles in in_flight_by_target(metadata).values()
+        for handle in handles
+        if handle.edge not in exchanges
+    }
+    return split_chains(job, kept) if kept else job
+
+
 def check_channels(
     metadata: Metadata, job: JobGraph, *, path: str, ignore_unclaimed_state: bool = False
 ) -> None:
@@ -105,11 +119,10 @@ def check_channels(
     )
     raise CheckpointError(
         CheckpointFailureReason.INCOMPATIBLE,
-        f"checkpoint {metadata.checkpoint_id} holds records under way between operators that the program does not connect"
-        f" by an exchange: {between}",
+        f"checkpoint {metadata.checkpoint_id} holds records under way between operators that the program does not connect:"
+        f" {between}",
         where=path,
-        fix="start from a savepoint or an aligned checkpoint, which hold no records under way; at the parallelism of then,"
-        " operators that are chained now had an exchange; or drop these records with"
+        fix="start from a savepoint or an aligned checkpoint, which hold no records under way; or drop these records with"
         " -D execution.savepoint.ignore-unclaimed-state=true",
     )
 

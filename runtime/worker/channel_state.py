@@ -31,6 +31,7 @@ from ..exchange.record_writer import make_record_writer
 from ..graph.channel_state import edge_name, may_be_overtaken
 from ..graph.execution_graph import ExecutionGraph, Subtask
 from ..graph.job_graph import JobEdge
+from ..graph.stream_graph import Forward, Rebalance, Rescale
 
 _BATCH_SIZE: Final = 1_000
 
@@ -138,16 +139,18 @@ class RestoredExchange:
         then = self.handles[0].target_parallelism
         if then == parallelism:
             return lambda target, batch: [batch] if target == me else []
-        if not may_be_overtaken(self.edge.partitioner):
+        partitioner = self.edge.partitioner
+        if isinstance(partitioner, Forward | Rescale):
+            # Their own records never are under way: these are of the exchange that was there at the parallelism of then.
+            partitioner = Rebalance()
+        if not may_be_overtaken(partitioner):
             raise self._incompatible(
-                f"records are under way to {then} subtasks, and a {self.edge.partitioner.name.lower()} exchange cannot"
+                f"records are under way to {then} subtasks, and a {partitioner.name.lower()} exchange cannot"
                 f" distribute them to {parallelism}",
                 fix=f"restore at parallelism {then} first, or start from a savepoint",
             )
         outputs = [_Collected() for _ in range(parallelism)]
-        writer = make_record_writer(
-            self.edge.partitioner, outputs, self.subtask.vertex.max_parallelism, _BATCH_SIZE
-        )
+        writer = make_record_writer(partitioner, outputs, self.subtask.vertex.max_parallelism, _BATCH_SIZE)
 
         def route(target: int, batch: RecordBatch) -> list[RecordBatch]:
             del target

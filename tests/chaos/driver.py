@@ -12,7 +12,7 @@ import msgspec
 
 from millstream.core.clock import SystemClock
 from tests.chaos.faults import inject, pause
-from tests.chaos.jobs.topologies import EXPECTED
+from tests.chaos.jobs.topologies import expected_lines
 from tests.chaos.scene import Scene
 from tests.chaos.schedule import Fault, FaultKind, Plan
 from tests.integration.engine.harness import wait_until
@@ -149,7 +149,7 @@ def _is_explained(scene: Scene, text: str) -> bool:
 
 def _difference(scene: Scene) -> tuple[Counter[str], Counter[str]]:
     committed = scene.output.committed()
-    expected = Counter(EXPECTED[scene.plan.topology](scene.plan.events))
+    expected = Counter(expected_lines(scene.plan.topology, scene.plan.events))
     return expected - committed, committed - expected
 
 

@@ -44,7 +44,7 @@ class Plan(msgspec.Struct, frozen=True):
     """A run.
 
     Attributes:
-        topology: of `jobs/topologies.py`.
+        topology: of `jobs/topologies.py`; `graph-N` is the random program with the seed N.
         rate: events per second, so many that the job outlives most of its faults.
         local_recovery: whether copies of checkpoint files are kept, and restored from.
         unaligned: whether barriers overtake records.
@@ -69,19 +69,18 @@ class Plan(msgspec.Struct, frozen=True):
         return self.parallelism[start % len(self.parallelism)]
 
 
-_TOPOLOGIES = ("windows", "timers", "join")
-_EVENTS = {"windows": 24_000, "timers": 12_000, "join": 6_000}
+_EVENTS = {"windows": 24_000, "timers": 12_000, "join": 6_000, "graph": 4_000}
 
 
 def plan_of(seed: int) -> Plan:
     """The run with this seed, always the same."""
     random = Random(seed)
-    topology = random.choice(_TOPOLOGIES)
+    topology = random.choice(("windows", "timers", "join", "graph", "graph"))
     events = _EVENTS[topology]
     faults = tuple(_fault(random) for _ in range(random.randint(1, 5)))
     return Plan(
         seed=seed,
-        topology=topology,
+        topology=f"graph-{seed}" if topology == "graph" else topology,
         backend=random.choice(("hashmap", "rocksdb")),
         parallelism=tuple(random.choice((2, 2, 3)) for _ in range(random.randint(1, 3))),
         events=events,

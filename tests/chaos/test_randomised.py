@@ -16,7 +16,7 @@ from tests.chaos.schedule import FaultKind, plan_of
 
 @pytest.mark.chaos
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", [9, 24, 40])
+@pytest.mark.parametrize("seed", [9, 20, 58])
 def test_every_result_is_there_once(seed: int, kafka: KafkaBroker, tmp_path: Path) -> None:
     entry = run(plan_of(seed), tmp_path / "ledger.jsonl", lambda: kafka.bootstrap_servers)
     assert entry.verdict is Verdict.EXACT, f"{entry.detail}\nagain: {entry.repeat}"
@@ -44,6 +44,7 @@ def test_a_seed_is_always_the_same_run_and_seeds_reach_every_fault() -> None:
     assert plans == [plan_of(seed) for seed in range(100)]
     kinds = Counter(fault.kind for plan in plans for fault in plan.faults)
     assert set(kinds) == set(FaultKind)
-    assert {plan.topology for plan in plans} == set(EXPECTED)
+    topologies = Counter("graph" if plan.topology.startswith("graph-") else plan.topology for plan in plans)
+    assert set(topologies) == {"graph", *EXPECTED}
     assert {plan.backend for plan in plans} == {"hashmap", "rocksdb"}
     assert {plan.sink for plan in plans} == {"files", "kafka"}

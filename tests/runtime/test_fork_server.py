@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -17,6 +17,7 @@ from millstream.core.workdir import create_work_dir
 from millstream.runtime.job_manager.cluster import MessageArrived, WorkerGone
 from millstream.runtime.job_manager.process_cluster import ProcessCluster
 from millstream.runtime.messages import CancelTasks, TasksStopped, WorkerRegistered
+from tests.integration.engine.harness import kill_all
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = b"\xf0\x0d" * 16
@@ -191,8 +192,7 @@ def client_process(tmp_path, work, configure=""):
     try:
         yield process
     finally:
-        for child in reversed(family(process.pid)):
-            child.kill()
+        kill_all(reversed(family(process.pid)))
         process.wait()
         process.stderr.close()
 
@@ -243,8 +243,7 @@ def test_nothing_outlives_a_client_whose_child_keeps_its_descriptors_open(tmp_pa
         process.kill()
         process.wait()
         wait_until_gone([member for member in everyone if member not in hanger_on])
-        for child in hanger_on:
-            child.kill()
+        kill_all(hanger_on)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143)])
@@ -253,7 +252,8 @@ def test_a_first_signal_cancels_the_job_cleanly(tmp_path, number, status):
         processes = wait_until_busy(process)
         for member in processes:  # as a terminal does: to the whole group
             if number == signal.SIGINT:
-                member.send_signal(number)
+                with suppress(psutil.NoSuchProcess):
+                    member.send_signal(number)
         if number == signal.SIGTERM:
             process.send_signal(number)
         assert process.wait(PATIENCE_S) == status

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from millstream.checkpoint.channel_state import ChannelContent, encode_channels
@@ -21,7 +21,9 @@ from millstream.runtime.exchange.in_flight import InFlightRecords
 from millstream.runtime.graph.execution_graph import ExecutionGraph, build_execution_graph
 from millstream.runtime.graph.job_graph import JobEdge, JobGraph, JobVertex
 from millstream.runtime.graph.stream_graph import (
+    Broadcast,
     Custom,
+    Forward,
     Global,
     Hash,
     JobSettings,
@@ -179,12 +181,33 @@ def test_the_end_of_all_inputs_is_found_out_again() -> None:
     assert least_watermark({(0, 0): [ended], (1, 0): [Watermark(4)]}, sources=2) == Watermark(4)
 
 
-def test_records_of_a_pointwise_exchange_cannot_be_distributed_anew() -> None:
+def test_records_of_a_broadcast_cannot_be_distributed_anew() -> None:
     storage, codec = Storage(), BatchCodec(GENERIC)
     handles = keep(graph(2, 2, KEYED), storage, {(0, 0): [RecordBatch([1]), RecordBatch([2])]}, codec)
-    with pytest.raises(CheckpointError, match="a rescale exchange cannot distribute them to 3") as caught:
-        restored(graph(2, 3, Rescale()), handles, storage, codec)
+    with pytest.raises(CheckpointError, match="a broadcast exchange cannot distribute them to 3") as caught:
+        restored(graph(2, 3, Broadcast()), handles, storage, codec)
     assert "savepoint" in caught.value.fix
+
+
+@given(st.data(), st.integers(1, 4), st.integers(1, 4))
+def test_an_exchange_that_is_pointwise_at_the_parallelism_of_now_takes_each_record_once(data, targets, width):
+    """The program leaves it open: a rebalance where the parallelism differs, and one to one where it does not."""
+    storage, codec = Storage(), BatchCodec(GENERIC)
+    sources = data.draw(st.integers(1, 4))
+    lengths = {
+        (source, target): data.draw(st.integers(0, 5))
+        for source in range(sources)
+        for target in range(targets)
+    }
+    elements: dict[tuple[int, int], list[Any]] = {
+        channel: [RecordBatch([(*channel, n)]) for n in range(length)] for channel, length in lengths.items()
+    }
+    handles = keep(graph(sources, targets, Rebalance()), storage, elements, codec)
+    assume(handles)
+    now = data.draw(st.sampled_from([Forward(), Rescale()]))
+    found = [values(channels) for channels in restored(graph(width, width, now), handles, storage, codec)]
+    sent = [(*channel, n) for channel, length in lengths.items() for n in range(length)]
+    assert sorted(v for got in found for v in got) == sent
 
 
 def record_type(*fields: Any) -> TypeInformation[Any]:

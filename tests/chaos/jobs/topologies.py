@@ -22,6 +22,7 @@ from millstream import (
     WatermarkStrategy,
 )
 from millstream.connectors.datagen import DataGeneratorSource, RateLimiterStrategy
+from tests.integration.engine.jobs.random_graph import program_of, random_graph
 from tests.integration.engine.jobs.windows import expected_lines as expected_windows
 from tests.integration.engine.jobs.windows import sink_of, windows
 
@@ -120,10 +121,20 @@ EXPECTED: dict[str, Callable[[int], list[str]]] = {
     "join": expected_join,
 }
 
+
+def expected_lines(topology: str, events: int) -> list[str]:
+    """What the job must have written in the end."""
+    if topology.startswith("graph-"):
+        return program_of(int(topology.removeprefix("graph-")), events).lines
+    return EXPECTED[topology](events)
+
+
 if __name__ == "__main__":
     topology, folder, count, per_second = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     if topology == "windows":
         environment = windows(None, folder, count, per_second)
+    elif topology.startswith("graph-"):
+        environment = random_graph(None, int(topology.removeprefix("graph-")), folder, count, per_second)
     else:
         environment = StreamExecutionEnvironment.get_execution_environment()
         TOPOLOGIES[topology](environment, folder, count, per_second)

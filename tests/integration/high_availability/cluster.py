@@ -14,7 +14,16 @@ from millstream import Configuration
 from millstream.runtime.high_availability.records import ClusterRecord, decode_record, encode_record
 from millstream.runtime.high_availability.settings import HighAvailability
 from millstream.runtime.high_availability.store import RecordConflict
-from tests.integration.engine.harness import JOBS, ROOT, Program, Workshop, gone, is_alive, wait_until
+from tests.integration.engine.harness import (
+    JOBS,
+    ROOT,
+    Program,
+    Workshop,
+    gone,
+    is_alive,
+    kill_all,
+    wait_until,
+)
 
 EVENTS = 20_000
 RATE = 4_000  # five seconds
@@ -114,9 +123,7 @@ class HaCluster:
         for program in self._programs:
             program.process.kill()
             program.process.wait()
-        for process in self._workers:
-            if is_alive(process):
-                process.kill()
+        kill_all(self._workers)
         psutil.wait_procs(self._workers, timeout=10)
         self._store.close()
 

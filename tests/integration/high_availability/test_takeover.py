@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from millstream.dev.server import LocalServer, Server
-from tests.integration.engine.harness import JOBS, Workshop, gone, wait_until
+from tests.integration.engine.harness import JOBS, Workshop, gone, kill_all, wait_until
 from tests.integration.high_availability.cluster import SLOW, HaCluster
 from tests.services.availability import unavailable, unique_name
 
@@ -161,8 +161,7 @@ def test_when_everybody_has_died_the_next_start_goes_on(files: Open) -> None:
     processes = [*cluster.workers(), *led_by.descendants()]
     other.kill()
     led_by.kill()
-    for process in processes:
-        process.kill()
+    kill_all(processes)
     third = cluster.start(parallelism=1)  # the job's own settings count
     cluster.await_text(third, "leading cluster 'orders'")
     cluster.await_checkpoints(third)
