@@ -11,7 +11,13 @@ from typing import Final
 import cloudpickle
 
 from ...core.batch import RecordBatch
-from ...core.errors import ConnectorError, MillstreamError, StateError
+from ...core.errors import (
+    CheckpointError,
+    CheckpointFailureReason,
+    ConnectorError,
+    MillstreamError,
+    StateError,
+)
 from ...core.types import excerpt
 from ...operators.base import Operator
 from ...operators.checkpointed import CheckpointedFunctions
@@ -49,7 +55,12 @@ def describe_failure(error: BaseException, subtask: Subtask | None) -> TaskFailu
 
 
 def _is_hopeless(error: BaseException) -> bool:
-    return isinstance(error, StateError) or (isinstance(error, ConnectorError) and not error.retryable)
+    match error:
+        case CheckpointError(reason=CheckpointFailureReason.INCOMPATIBLE) | StateError():
+            return True
+        case ConnectorError():
+            return not error.retryable
+    return False
 
 
 def _culprit(tb: TracebackType | None) -> tuple[str | None, str | None, bool]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from millstream.core.batch import RecordBatch
-from millstream.core.errors import ConnectorError, StateError
+from millstream.core.errors import CheckpointError, CheckpointFailureReason, ConnectorError, StateError
 from millstream.core.types import GENERIC
 from millstream.operators.functions import KeyedProcessFunction
 from millstream.operators.keyed import ReduceSpec
@@ -169,6 +169,9 @@ def test_errors_of_ours_are_told_as_they_are(tmp_path) -> None:
         (ConnectorError("down", retryable=True), True),
         (ConnectorError("data lost"), False),
         (StateError("wrong"), False),
+        (CheckpointError(CheckpointFailureReason.INCOMPATIBLE, "another type"), False),
+        (CheckpointError(CheckpointFailureReason.STORAGE, "no answer"), True),
+        (CheckpointError(CheckpointFailureReason.CORRUPT, "cut short"), True),
         (RuntimeError("odd"), True),
     ],
     ids=repr,
