@@ -54,7 +54,7 @@ class ForkServerProcess:
     """A fork server that this process started.
 
     Args:
-        work_dir: of the cluster; the server removes it at its end.
+        work_dir: of the cluster; the server removes it when we are gone, or when it is told to stop.
         preload: modules it imports before it forks; a failure there ends it, with the traceback on stderr.
         lock: of the work directory, for a server that may outlive this process: inherited, and its own session.
     """

@@ -1,7 +1,7 @@
 """A small process that has everything imported and forks workers from itself: a worker starts in milliseconds.
 
 It is single-threaded, opens nothing and imports nothing of the user's, so that a fork is safe. It ends, and takes all workers
-and the cluster's work directory with it, when its client does: by closing the connection, or by dying in whatever way.
+with it, when its client closes the connection, or dies in whatever way; then the cluster's work directory goes, too.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ from .main import die_with_parent, run_worker
 
 _CONNECT_TIMEOUT_S: Final = 2.0
 _RECONNECT_MS: Final = 200
+_CLIENT_DIES_MS: Final = 2_000
+"""From the closing of a dying process's connections to its end."""
 
 
 def main(connection: int, lifeline: int, client: int, work_dir: str, preload: Sequence[str]) -> None:
@@ -50,7 +52,7 @@ def main(connection: int, lifeline: int, client: int, work_dir: str, preload: Se
         connection: descriptor of a connected socket to the client.
         lifeline: descriptor of a pipe whose other end the client keeps open.
         client: its process id.
-        work_dir: of the cluster; removed at the end.
+        work_dir: of the cluster; removed at the end, unless the client goes on in it.
         preload: modules to import before the first fork.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -61,7 +63,8 @@ def main(connection: int, lifeline: int, client: int, work_dir: str, preload: Se
         server.serve()
     finally:
         server.kill_all()
-        remove_tree(Path(work_dir))
+        if server.is_last_in_work_dir():
+            remove_tree(Path(work_dir))
         os._exit(0)
 
 
@@ -82,6 +85,7 @@ class ForkServer:
         self._pid = os.getpid()
         self._stop_by_ms: int | None = None
         # A closed connection alone does not tell: a process that the user forked may hold a copy of the client's end.
+        self._client = client
         self._client_fd = _open_process(client)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._waker.write_fileno(), warn_on_full_buffer=False)
@@ -114,6 +118,17 @@ class ForkServer:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
         self._children.clear()
+
+    def is_last_in_work_dir(self) -> bool:
+        """Whether nobody needs the cluster's directory any more. A client that lives without having said `StopServer` has lost
+        the connection, no more: it keeps its sockets there, and starts the next fork server."""
+        if self._stop_by_ms is not None or self._successors is not None:
+            return True
+        if self._client_fd is None:
+            return os.getppid() != self._client
+        poll = select.poll()
+        poll.register(self._client_fd, select.POLLIN)
+        return bool(poll.poll(_CLIENT_DIES_MS))
 
     def _poll(self) -> set[int]:
         poll = select.poll()

@@ -120,6 +120,17 @@ def test_when_the_fork_server_is_killed_its_workers_die_and_a_new_one_takes_over
         assert set(start(cluster, 0, 1)) == {0, 1}
 
 
+def test_when_the_fork_server_loses_its_client_a_new_one_takes_over_in_the_same_folder(tmp_path):
+    with cluster_in(tmp_path) as cluster:
+        pids = start(cluster, 0)
+        processes = [psutil.Process(pid) for pid in pids.values()]
+        with socket.socket(fileno=os.dup(cluster._running.server.link.fileno())) as connection:
+            connection.shutdown(socket.SHUT_WR)
+        assert set(gone(gather(cluster, gone))) == {0}
+        wait_until_gone(processes)
+        assert set(start(cluster, 0)) == {0}
+
+
 def test_a_module_that_cannot_be_preloaded_is_a_lost_worker_not_a_hang(tmp_path):
     with cluster_in(tmp_path, preload=("no_such_module_anywhere",)) as cluster:
         cluster.start_workers((0,))
