@@ -6,6 +6,7 @@ Paths are relative to the checkpoint directory, with `/`. A file appears under i
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, Protocol
 
 CHUNK_BYTES: Final = 1 << 20
+_MOST_REMOVALS: Final = 10
 
 
 class Entry(NamedTuple):
@@ -107,10 +109,16 @@ class LocalFiles:
 
     def remove_folder(self, path: str) -> None:
         folder = self._root / path
-        while folder.exists():
-            # Somebody else may be deleting it, too: then each stops at what the other has taken.
-            with contextlib.suppress(FileNotFoundError):
+        for left in reversed(range(_MOST_REMOVALS)):
+            if not folder.exists():
+                return
+            try:
                 shutil.rmtree(folder)
+            except FileNotFoundError:
+                pass  # somebody else is deleting it, too: each stops at what the other has taken
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY or left == 0:
+                    raise  # else a task that is being stopped has written one more file meanwhile
 
     def _make_folder(self, folder: Path) -> None:
         if folder.is_dir():

@@ -72,6 +72,28 @@ def test_removing_what_is_not_there_is_no_error(files):
         files.size("missing")
 
 
+@pytest.mark.parametrize("times", [1, 9, 10])
+def test_a_folder_goes_although_files_are_added_while_it_is_removed(tmp_path, monkeypatch, times):
+    remaining = [times]
+    remove = os.rmdir
+
+    def rmdir(path, **options):
+        if remaining[0]:
+            remaining[0] -= 1
+            raise OSError(errno.ENOTEMPTY, "somebody was faster")
+        remove(path, **options)
+
+    files = LocalFiles(tmp_path, random_token)
+    files.write("a/file", content(b"1"))
+    monkeypatch.setattr(os, "rmdir", rmdir)
+    if times < 10:
+        files.remove_folder("a")
+        assert files.entries() == []
+    else:
+        with pytest.raises(OSError, match="somebody was faster"):
+            files.remove_folder("a")
+
+
 def test_without_hard_links_an_existing_file_is_still_kept(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.EPERM, "no hard links here")
