@@ -45,7 +45,7 @@ def keeper(tmp_path: Path, zookeeper: Server) -> Iterator[Open]:
 def _clusters(tmp_path: Path, keys: Callable[[str], dict[str, str]]) -> Iterator[Open]:
     opened: list[HaCluster] = []
 
-    def open_cluster(lease: str = "1500 ms", **more: str) -> HaCluster:
+    def open_cluster(lease: str = "4 s", **more: str) -> HaCluster:
         workshop = Workshop(tmp_path)
         storage = {"high-availability.storageDir": str(tmp_path / "ha")}
         opened.append(HaCluster(workshop, {**keys(lease), **storage, **more}))

@@ -29,7 +29,7 @@ def cluster(tmp_path: Path) -> Iterator[HaCluster]:
         {
             "high-availability.type": "filesystem",
             "high-availability.storageDir": str(folder / "ha"),
-            "high-availability.lease-timeout": "1500 ms",
+            "high-availability.lease-timeout": "4 s",
         },
     )
     yield cluster
