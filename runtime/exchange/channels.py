@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -75,7 +75,16 @@ class InputChannel:
         announce: told of barriers when they join the queue; set by a task that lets them overtake.
     """
 
-    __slots__ = ("_batches", "_codec", "_give_credit", "_in_flight", "_queue", "announce", "channel_id")
+    __slots__ = (
+        "_aside",
+        "_batches",
+        "_codec",
+        "_give_credit",
+        "_in_flight",
+        "_queue",
+        "announce",
+        "channel_id",
+    )
 
     def __init__(
         self, channel_id: int, codec: BatchCodec, give_credit: Callable[[int, int], None] | None
@@ -85,6 +94,7 @@ class InputChannel:
         self._give_credit = give_credit
         self._queue: deque[StreamElement | tuple[int, memoryview]] = deque()
         self._batches = 0
+        self._aside = 0  # so many elements at the front of the queue hold up the sender no more
         self._in_flight: InFlightRecords | None = None
         self.announce: Callable[[CheckpointBarrier], None] | None = None
 
@@ -160,11 +170,32 @@ class InputChannel:
     def put_back(self, batch: RecordBatch) -> None:
         """The rest of a batch that was taken only in part: next in turn."""
         self._queue.appendleft(batch)
-        self._batches += 1
+        if self._aside:
+            self._aside += 1
+        else:
+            self._batches += 1
+
+    def set_aside(self) -> bool:
+        """Let the sender go on as if all that is queued had been consumed; whether it makes a difference to the sender.
+
+        The queue then has no bound: for an input that must not be read, and whose sender must not stand still.
+        """
+        if self._batches == 0:
+            return False
+        waiting = len(self._queue) - self._aside
+        remote = sum(isinstance(element, tuple) for element in islice(reversed(self._queue), waiting))
+        self._aside, self._batches = len(self._queue), 0
+        if remote:
+            assert self._give_credit is not None
+            self._give_credit(self.channel_id, remote)
+        return True
 
     def take(self) -> StreamElement:
         """The next element; the queue must not be empty."""
         element = self._queue.popleft()
+        if self._aside:
+            self._aside -= 1
+            return self._codec.decode(*element) if isinstance(element, tuple) else element
         if isinstance(element, tuple):
             self._batches -= 1
             assert self._give_credit is not None
@@ -183,7 +214,7 @@ class InputChannel:
 
     @property
     def queued_batches(self) -> int:
-        """Batches waiting; control elements do not count."""
+        """Batches waiting; neither control elements count nor what was set aside."""
         return self._batches
 
 

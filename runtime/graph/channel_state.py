@@ -46,6 +46,32 @@ def overtakable_edges(job: JobGraph) -> frozenset[int]:
     )
 
 
+def may_wait_for_themselves(job: JobGraph) -> frozenset[int]:
+    """Indexes of the vertices that could wait for a barrier which cannot come before they read on.
+
+    A barrier that has overtaken records blocks its input, and says nothing of where these records are. The barrier that is
+    awaited, on an exchange that keeps its order, may stand behind records on their way to that same blocked input. So it is
+    wherever a sender on the way of the awaited barrier fills another exchange as well.
+    """
+    overtakable = overtakable_edges(job)
+    return frozenset(
+        edge.target
+        for edge in job.edges
+        if edge.index not in overtakable
+        and any(len(job.outputs_of(vertex)) > 1 for vertex in _up_to(job, edge.source))
+    )
+
+
+def _up_to(job: JobGraph, vertex: int) -> set[int]:
+    """The vertex and all before it."""
+    found, unseen = {vertex}, [vertex]
+    while unseen:
+        new = {edge.source for edge in job.inputs_of(unseen.pop())} - found
+        found |= new
+        unseen += new
+    return found
+
+
 def may_be_overtaken(partitioner: Partitioner) -> bool:
     """Whether records under way on such an exchange can be distributed anew."""
     return isinstance(partitioner, _OVERTAKABLE)

@@ -51,6 +51,11 @@ class BarrierAligner:
         return self._aligning is not None or bool(self._counted)
 
     @property
+    def has_overtaken(self) -> bool:
+        """Whether the barrier being aligned is ahead of records that are still under way to this task."""
+        return self._aligning is not None and self._aligning.overtake_after_ms == 0
+
+    @property
     def overtake_after_ms(self) -> int:
         """How long after its trigger the barrier being aligned may overtake at the earliest."""
         return (self._aligning and self._aligning.overtake_after_ms) or 0

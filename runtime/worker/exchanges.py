@@ -13,7 +13,7 @@ from ..exchange.channels import InputChannel, OutputChannel
 from ..exchange.codec import BatchCodec
 from ..exchange.peers import Peers
 from ..exchange.record_writer import RecordWriter, make_record_writer
-from ..graph.channel_state import overtakable_edges
+from ..graph.channel_state import may_wait_for_themselves, overtakable_edges
 from ..graph.execution_graph import Channel, ExecutionGraph, Subtask
 from ..graph.job_graph import JobEdge
 from .input_task import TaskInput
@@ -50,6 +50,7 @@ class Exchanges:
         self._outputs: dict[tuple[SubtaskId, int], list[OutputChannel]] = defaultdict(list)
         self._paces: dict[SubtaskId, dict[int, list[Pace]]] = defaultdict(lambda: defaultdict(list))
         self._overtakable = overtakable_edges(graph.job)
+        self._may_wait = may_wait_for_themselves(graph.job)
 
     def make(self, channels: Sequence[Channel]) -> frozenset[WorkerId]:
         """Make those of the channels that begin or end here; the other workers that they lead to and from."""
@@ -98,7 +99,12 @@ class Exchanges:
             give_credit = None if channel.is_local else peers.credit_to(channel.source.worker)
             received = InputChannel(channel.channel_id, codec, give_credit)
             self._inputs[channel.target.subtask_id].append(
-                TaskInput(received, channel.edge.input_id, channel.edge.index in self._overtakable)
+                TaskInput(
+                    received,
+                    channel.edge.input_id,
+                    channel.edge.index in self._overtakable,
+                    channel.edge.target in self._may_wait,
+                )
             )
             if channel.is_local:
                 output = PacedLocalChannel(received, room, pace)

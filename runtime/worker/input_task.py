@@ -33,11 +33,18 @@ from .watermark_valve import WatermarkValve
 
 @dataclass(frozen=True, slots=True)
 class TaskInput:
-    """A channel and the input that it feeds, 1 or 2; `overtakable`: barriers may go ahead of records in it."""
+    """A channel of a task.
+
+    Attributes:
+        input_id: the input that it feeds, 1 or 2.
+        overtakable: barriers may go ahead of records in it.
+        may_be_set_aside: its sender must not stand still while the task waits for the barriers of its other channels.
+    """
 
     channel: InputChannel
     input_id: int = 1
     overtakable: bool = False
+    may_be_set_aside: bool = False
 
 
 class InputTask(Task):
@@ -58,6 +65,7 @@ class InputTask(Task):
         super().__init__(subtask, chain, writers, events, clock, batch_size)
         self._inputs = tuple(given.channel for given in inputs)
         self._input_ids = tuple(given.input_id for given in inputs)
+        self._may_be_set_aside = tuple(given.may_be_set_aside for given in inputs)
         self._turns = _turns(self._input_ids)
         self._two_inputs = chain.entry if isinstance(chain.entry, TwoInputOperator) else None
         overtakable = [index for index, given in enumerate(inputs) if exactly_once and given.overtakable]
@@ -76,7 +84,7 @@ class InputTask(Task):
         if index is None:
             if self._aligner.aligning or not has_room:
                 self._note_blocked()
-            return False
+            return self._aligner.has_overtaken and self._set_aside()
         channel = self._inputs[index]
         element = channel.take()
         if isinstance(element, RecordBatch):
@@ -88,6 +96,12 @@ class InputTask(Task):
         else:
             self._on_control(index, element)
         return True
+
+    def _set_aside(self) -> bool:
+        """Whether a sender behind a blocked channel can go on now: the barrier that is awaited may need that (see
+        `may_wait_for_themselves`)."""
+        blocked = [index for index in self._aligner.blocked if self._may_be_set_aside[index]]
+        return any(self._inputs[index].set_aside() for index in blocked)
 
     def _process_input(self, input_id: int, batch: RecordBatch) -> None:
         self._process(batch, self._entry(input_id))

@@ -52,6 +52,8 @@ moves = st.one_of(
     st.tuples(st.just("batch if there is room"), channels),
     st.tuples(st.just("control"), channels),
     st.tuples(st.just("take"), channels),
+    st.tuples(st.just("take and put back"), channels),
+    st.tuples(st.just("set aside"), channels),
     st.just(("deliver frame", 0)),
     st.just(("deliver credit", 0)),
 )
@@ -76,6 +78,16 @@ def test_a_sender_never_exceeds_the_room_and_every_element_keeps_its_place(progr
                 output.send_control(sent[channel][-1])
             case "take" if received:
                 got[channel].append(received.take())
+            case "take and put back" if received:
+                element = received.take()
+                if isinstance(element, RecordBatch):
+                    received.put_back(element)
+                else:
+                    got[channel].append(element)
+            case "set aside":
+                waits = received.queued_batches > 0
+                assert received.set_aside() is waits
+                assert received.queued_batches == 0
             case "deliver frame":
                 wire.deliver_frame()
             case "deliver credit":
@@ -90,7 +102,7 @@ def test_a_sender_never_exceeds_the_room_and_every_element_keeps_its_place(progr
     assert got == sent
     while wire.credit:
         wire.deliver_credit()
-    assert all(output.has_room for output in wire.outputs)
+    assert [output.credit for output in wire.outputs] == [ROOM, ROOM]  # each batch was given back once
 
 
 def test_a_blocked_channel_does_not_hold_up_another_on_the_same_connection() -> None:
@@ -147,3 +159,15 @@ def test_within_a_process_batches_are_handed_over_until_the_queue_is_full() -> N
     assert not output.has_room
     assert received.take() is batch
     assert output.has_room
+
+
+def test_within_a_process_what_is_set_aside_makes_room() -> None:
+    received = InputChannel(0, BatchCodec(GENERIC), None)
+    output = LocalOutputChannel(received, 2)
+    for n in range(6):
+        output.send(RecordBatch([n]))
+        received.set_aside()
+        assert output.credit == 2
+    output.send(RecordBatch([6]))
+    assert [received.take().values for _ in range(7)] == [[n] for n in range(7)]
+    assert (output.credit, bool(received)) == (2, False)

@@ -9,13 +9,18 @@ import pytest
 
 from millstream import (
     AggregateFunction,
+    CoMapFunction,
     StreamExecutionEnvironment,
     Time,
     TumblingEventTimeWindows,
     WatermarkStrategy,
 )
 from millstream.operators.combiner import CombinerSpec
-from millstream.runtime.graph.channel_state import edge_name, overtakable_edges
+from millstream.runtime.graph.channel_state import (
+    edge_name,
+    may_wait_for_themselves,
+    overtakable_edges,
+)
 from millstream.runtime.graph.compiler import compile_job
 from millstream.runtime.graph.job_graph import JobGraph
 
@@ -39,6 +44,14 @@ def same(value: int) -> int:
     return value
 
 
+class Both(CoMapFunction[int, int, int]):
+    def map1(self, value: int) -> int:
+        return value
+
+    def map2(self, value: int) -> int:
+        return value
+
+
 @pytest.mark.parametrize(
     ("build", "found"),
     [
@@ -56,6 +69,33 @@ def test_broadcast_and_pointwise_exchanges_keep_their_order(
     build: Callable[[Any], Any], found: set[str]
 ) -> None:
     assert overtakable(build) == found
+
+
+@pytest.mark.parametrize(
+    ("build", "waits"),
+    [
+        pytest.param(lambda s: s.key_by(same).map(same), set(), id="a line"),
+        pytest.param(lambda s: s.rebalance().map(same).union(s.map(same)).map(same), {"Map"}, id="two ways"),
+        pytest.param(
+            lambda s: s.rebalance().map(same).union(s.shuffle().map(same)).key_by(same).map(same),
+            set(),
+            id="two ways, and no way kept in order",
+        ),
+        pytest.param(
+            lambda s: (
+                s.map(same).union(s.get_execution_environment().from_sequence(1, 2).map(same)).map(same)
+            ),
+            set(),
+            id="two sources",
+        ),
+        pytest.param(
+            lambda s: s.key_by(same).map(same).connect(s.broadcast()).map(Both()), {"Co-Map"}, id="broadcast"
+        ),
+    ],
+)
+def test_who_may_wait_for_itself(build: Callable[[Any], Any], waits: set[str]) -> None:
+    job = compiled(build)
+    assert {job.vertices[index].operators[0].name for index in may_wait_for_themselves(job)} == waits
 
 
 def test_exchanges_of_a_loop_and_behind_it_keep_their_order() -> None:

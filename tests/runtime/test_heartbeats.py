@@ -17,7 +17,7 @@ from millstream.runtime.heartbeats import HeartbeatMonitor, HeartbeatSettings
 from millstream.runtime.job_manager.process_cluster import ProcessCluster
 from tests.runtime.test_fork_server import cluster_in, gather, gone, start, wait_until_gone
 
-FAST = HeartbeatSettings(interval_ms=50, timeout_ms=1_000)
+FAST = HeartbeatSettings(interval_ms=50, timeout_ms=3_000)
 
 
 # ---- the decision

@@ -28,10 +28,14 @@ from millstream.runtime.exchange.channels import (
 from millstream.runtime.exchange.codec import BatchCodec
 from millstream.runtime.exchange.in_flight import InFlightRecords
 from millstream.runtime.exchange.record_writer import KeyRouter, make_record_writer
-from millstream.runtime.graph.channel_state import edge_name, overtakable_edges
+from millstream.runtime.graph.channel_state import (
+    edge_name,
+    may_wait_for_themselves,
+    overtakable_edges,
+)
 from millstream.runtime.graph.execution_graph import Channel, Subtask, build_execution_graph
 from millstream.runtime.graph.job_graph import ChainedOperator, JobEdge, JobGraph, JobVertex
-from millstream.runtime.graph.stream_graph import Hash, JobSettings, Partitioner
+from millstream.runtime.graph.stream_graph import Forward, Hash, JobSettings, Partitioner
 from millstream.runtime.worker.channel_state import RestoredExchange, write_channel_state
 from millstream.runtime.worker.input_task import InputTask, TaskInput
 from millstream.runtime.worker.task import TakenSnapshot, Task, TaskEvents
@@ -43,7 +47,6 @@ RECORDS: Final = 30
 MAX_PARALLELISM: Final = 16
 KEYED: Final = Hash(lambda value: value[0], Types.INT())
 _CODEC: Final = BatchCodec(GENERIC)
-_LAYERS: Final = 3
 _TURNS: Final = 20_000
 
 Record = tuple[int, int]
@@ -109,7 +112,7 @@ class State:
     """What a checkpoint holds; and the storage of its files."""
 
     positions: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(SPLITS), 0))
-    seen: tuple[list[Record], ...] = ((), (), ())  # type: ignore[assignment]
+    seen: dict[int, list[Record]] = field(default_factory=lambda: defaultdict(list))
     handles: list[ChannelStateHandle] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
 
@@ -150,11 +153,35 @@ class _Wire:
     frames: deque[tuple[Any, Any]] = field(default_factory=deque)
 
 
+@dataclass(frozen=True)
+class Shape:
+    """How the layers of a job are connected; the first one are the sources.
+
+    Attributes:
+        edges: from layer, to layer, how; towards higher layers.
+        times: how often each layer sees each record in the end.
+        ordered: layers in which each key's records come in order, at whatever parallelism.
+    """
+
+    edges: tuple[tuple[int, int, Partitioner], ...]
+    times: tuple[int, ...]
+    ordered: frozenset[int] = frozenset()
+
+    @property
+    def layers(self) -> int:
+        return len(self.times)
+
+
+LINE: Final = Shape(((0, 1, KEYED), (1, 2, KEYED)), (0, 1, 1), frozenset((1, 2)))
+DIAMOND: Final = Shape(((0, 1, Forward()), (1, 2, KEYED), (1, 3, Forward()), (2, 3, Forward())), (0, 1, 1, 2))
+"""One way to the last layer lets barriers overtake, the other does not: and the last layer keeps both ways in order."""
+
+
 class World:
     """One attempt.
 
     Args:
-        widths: parallelism of the sources and of the two layers behind them.
+        widths: parallelism of the sources and of the layers behind them.
         overtake_after_ms: of the barriers; None: aligned.
 
     Attributes:
@@ -169,6 +196,7 @@ class World:
         widths: Sequence[int],
         overtake_after_ms: int | None,
         parts: Parts = Parts(),  # it cannot be changed
+        shape: Shape = LINE,
     ) -> None:
         self.completed = state
         self.in_flight_bytes = 0
@@ -180,10 +208,12 @@ class World:
         self._written: dict[str, tuple[list[ChannelStateHandle], dict[str, bytes]]] = {}
         self._last_id = 0
         self._pending_id: int | None = None
-        self.graph = build_execution_graph(_job(widths, (KEYED, KEYED)))
+        self._aborted: list[int] = []
+        self.graph = build_execution_graph(_job(widths, shape.edges))
         self._inputs: dict[str, list[TaskInput]] = {}
-        self._outputs: dict[str, list[OutputChannel]] = {}
+        self._outputs: dict[tuple[str, int], list[OutputChannel]] = {}
         overtakable = overtakable_edges(self.graph.job)
+        self._may_wait = may_wait_for_themselves(self.graph.job)
         for channel in self.graph.channels:
             self._connect(channel, overtakable=channel.edge.index in overtakable)
         self.tasks = [self._task(subtask, overtakable) for subtask in self.graph.subtasks]
@@ -207,13 +237,15 @@ class World:
                 id_, _CODEC, lambda kind, _, payload: there.frames.append((kind, payload)), credit
             )
             self._wires += (there, back)
-        self._outputs.setdefault(channel.source.subtask_id, []).append(output)
-        self._inputs.setdefault(channel.target.subtask_id, []).append(TaskInput(received, 1, overtakable))
+        self._outputs.setdefault((channel.source.subtask_id, channel.edge.index), []).append(output)
+        self._inputs.setdefault(channel.target.subtask_id, []).append(
+            TaskInput(received, 1, overtakable, channel.edge.target in self._may_wait)
+        )
 
     def _task(self, subtask: Subtask, overtakable: frozenset[int]) -> Task:
         writers = []
         for edge in self.graph.job.outputs_of(subtask.vertex.index):
-            channels = self._outputs[subtask.subtask_id]
+            channels = self._outputs[subtask.subtask_id, edge.index]
             writer = make_record_writer(edge.partitioner, channels, MAX_PARALLELISM, 2)
             writer.overtakable = edge.index in overtakable
             writers.append(writer)
@@ -247,12 +279,13 @@ class World:
 
     def _restore_channels(self, task: InputTask, state: State) -> None:
         job = self.graph.job
-        (edge,) = job.inputs_of(task.subtask.vertex.index)
-        handles = [handle for handle in state.handles if handle.edge == edge_name(job, edge)]
-        if handles:
-            channels = range(len(self._inputs[task.subtask.subtask_id]))
-            exchange = self._parts.restored(edge, task.subtask, _CODEC, handles, channels)
-            task.restore_channels(exchange.read(state))
+        ids = [given.channel.channel_id for given in self._inputs[task.subtask.subtask_id]]
+        for edge in job.inputs_of(task.subtask.vertex.index):
+            handles = [handle for handle in state.handles if handle.edge == edge_name(job, edge)]
+            if handles:
+                channels = [n for n, id_ in enumerate(ids) if self.graph.channels[id_].edge is edge]
+                exchange = self._parts.restored(edge, task.subtask, _CODEC, handles, channels)
+                task.restore_channels(exchange.read(state))
 
     # ---- running
 
@@ -270,7 +303,10 @@ class World:
             self._step_anything()
 
     def run_to_the_end(self) -> None:
-        """Until all tasks have ended; no more checkpoints."""
+        """Until all tasks have ended; no more checkpoints, though one may be under way. News of aborted ones has come everywhere."""
+        for task in self.tasks:
+            for aborted in self._aborted:
+                task.notify(NotifyCheckpointAborted(aborted))
         for _ in range(_TURNS):
             if self._ended():
                 return
@@ -329,6 +365,7 @@ class World:
         """Given up; some tasks hear of it, the others find out by the next barrier."""
         aborted, self._pending_id = self._pending_id, None
         if aborted is not None:
+            self._aborted.append(aborted)
             for task in self._random.sample(self.tasks, self._random.randint(0, len(self.tasks))):
                 task.notify(NotifyCheckpointAborted(aborted))
 
@@ -358,7 +395,7 @@ class World:
         self._pending_id, self.completed = None, self._state()
 
     def _state(self) -> State:
-        state = State(seen=([], [], []))
+        state = State()
         for task in self.tasks:
             _, seen, positions = self._taken[task.subtask.subtask_id]
             handles, files = self._written[task.subtask.subtask_id]
@@ -369,38 +406,43 @@ class World:
         return state
 
 
-def play(seed: int, parts: Parts = Parts()) -> int:  # it cannot be changed
+def play(seed: int, parts: Parts = Parts(), shape: Shape = LINE) -> int:  # it cannot be changed
     """A job with three failures from start to end, in any mode, at one parallelism or another after each.
 
     Returns how many bytes were under way in its checkpoints. Raises AssertionError.
     """
     random = Random(seed)
     overtake_after_ms, rescales = (None, 0, 5)[seed % 3], seed % 2 == 0
-    state, widths, in_flight_bytes = State(), _widths(random), 0
+    state, widths, in_flight_bytes = State(), _widths(random, shape), 0
     for _ in range(3):
-        world = World(random, state, widths, overtake_after_ms, parts)
+        world = World(random, state, widths, overtake_after_ms, parts, shape)
         world.run(random.randint(50, 700))
         state = world.completed
         in_flight_bytes += world.in_flight_bytes
-        widths = _widths(random) if rescales else widths
-    world = World(random, state, widths, overtake_after_ms, parts)
+        widths = _widths(random, shape) if rescales else widths
+    world = World(random, state, widths, overtake_after_ms, parts, shape)
+    world.run(random.randint(0, 700))
     world.run_to_the_end()
-    for layer in (1, 2):
-        _check_once_and_in_order(seen_by(world, layer))
+    for layer in range(1, shape.layers):
+        _check(seen_by(world, layer), shape.times[layer], ordered=layer in shape.ordered)
     assert overtake_after_ms is not None or in_flight_bytes == 0, "an aligned checkpoint holds records"
     return in_flight_bytes
 
 
-def _widths(random: Random) -> list[int]:
-    return [random.randint(1, 3) for _ in range(_LAYERS)]
+def _widths(random: Random, shape: Shape) -> list[int]:
+    if any(isinstance(partitioner, Forward) for *_, partitioner in shape.edges):
+        return [random.randint(1, 3)] * shape.layers
+    return [random.randint(1, 3) for _ in range(shape.layers)]
 
 
-def _check_once_and_in_order(seen: list[Record]) -> None:
+def _check(seen: list[Record], times: int, *, ordered: bool) -> None:
     by_key: dict[int, list[int]] = defaultdict(list)
-    for key, number in seen:
+    for key, number in seen if ordered else sorted(seen):
         by_key[key].append(number)
     assert by_key == {
-        split * 10 + lane: list(range(lane, RECORDS, 3)) for split in range(SPLITS) for lane in range(3)
+        split * 10 + lane: [number for number in range(lane, RECORDS, 3) for _ in range(times)]
+        for split in range(SPLITS)
+        for lane in range(3)
     }
 
 
@@ -416,7 +458,7 @@ def seen_by(world: World, layer: int) -> list[Record]:
     return [value for t in world.tasks if t.subtask.vertex.index == layer for value in seen_of(t).values]
 
 
-def _job(widths: Sequence[int], partitioners: Sequence[Partitioner]) -> JobGraph:
+def _job(widths: Sequence[int], connections: Sequence[tuple[int, int, Partitioner]]) -> JobGraph:
     vertices = tuple(
         JobVertex(
             f"v{index}",
@@ -430,7 +472,7 @@ def _job(widths: Sequence[int], partitioners: Sequence[Partitioner]) -> JobGraph
         for index, width in enumerate(widths)
     )
     edges = tuple(
-        JobEdge(index, index, 0, index + 1, partitioner, None, GENERIC)
-        for index, partitioner in enumerate(partitioners)
+        JobEdge(index, source, 0, target, partitioner, None, GENERIC)
+        for index, (source, target, partitioner) in enumerate(connections)
     )
     return JobGraph(JobSettings("world"), vertices, edges)

@@ -28,6 +28,7 @@ def _loops(seed: int) -> None:
 WORLDS: dict[str, Callable[[int], object]] = {
     "barriers": barrier_world.play,
     "coordinator": lambda seed: checkpoint_world.World(seed).run(),
+    "diamonds": lambda seed: barrier_world.play(seed, shape=barrier_world.DIAMOND),
     "jobs": lambda seed: job_world.World(seed).run(),
     "keyed-state": keyed_world.play,
     "leadership": lambda seed: leadership_world.World(seed).run(),

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from millstream.runtime.worker.input_task import InputTask
-from tests.simulation.barrier_world import Parts, State, World, play
+from tests.simulation.barrier_world import DIAMOND, Parts, State, World, play
 from tests.simulation.mutants.barrier_mutants import MUTANTS
 from tests.simulation.seeds import run_seeds
 
@@ -17,6 +17,11 @@ SEEDS_FOR_MUTANTS = 300
 @pytest.mark.parametrize("block", range(4))
 def test_nothing_is_lost_doubled_or_out_of_order(block: int) -> None:
     run_seeds("barriers", range(block * 60, block * 60 + 60))
+
+
+@pytest.mark.parametrize("block", range(2))
+def test_barriers_that_overtake_on_one_way_and_not_on_the_other_hold_nothing_up(block: int) -> None:
+    run_seeds("diamonds", range(block * 60, block * 60 + 60))
 
 
 def test_the_simulation_meets_what_it_is_about() -> None:
@@ -46,6 +51,7 @@ def test_planted_bugs_are_caught(mutant: str) -> None:
     for seed in range(SEEDS_FOR_MUTANTS):
         try:
             play(seed, MUTANTS[mutant])
+            play(seed, MUTANTS[mutant], DIAMOND)
         except AssertionError:
             return
     pytest.fail(f"{mutant} survived {SEEDS_FOR_MUTANTS} seeds")

@@ -27,7 +27,7 @@ from tests.integration.engine.test_recovery import completed
 
 EVENTS = 50_000
 SLOW = 5_000  # events per second, until the test has done what it wants to do to the job
-QUICK = {"heartbeat_interval": "100 ms", "heartbeat_timeout": "1500 ms"}
+QUICK = {"heartbeat_interval": "100 ms", "heartbeat_timeout": "3 s"}
 
 
 @pytest.mark.parametrize("backend", [pytest.param("hashmap", marks=pytest.mark.slow), "rocksdb"])
@@ -76,7 +76,7 @@ class Slow(MapFunction):
     def map(self, value: int) -> int:
         if value == 500:
             clock = SystemClock()
-            until_ms = clock.monotonic_ms() + 4_000
+            until_ms = clock.monotonic_ms() + 8_000
             while self.busy and clock.monotonic_ms() < until_ms:
                 pass
             signal.sigtimedwait([], max(0, until_ms - clock.monotonic_ms()) / 1000)

@@ -45,7 +45,7 @@ def test_in_any_mode_at_any_parallelism(seed: int, mode: str, parallelism: int, 
         (3, "hashmap", (3, 1, 2)),
         (5, "rocksdb", (2, 3, 1)),
         (6, "rocksdb", (3, 2, 3)),
-        (8, "hashmap", (1, 3, 2)),
+        (40, "hashmap", (4, 1, 4)),
     ],
 )
 def test_ended_amid_its_records_and_begun_at_another_parallelism(

@@ -133,6 +133,13 @@ class MixesOldAndNew(InputTask):
         self._replaying.clear()
 
 
+class LeavesItsSendersStanding(InputTask):
+    """Waits for a barrier that stands behind records which only go on when this task does."""
+
+    def _set_aside(self):
+        return False
+
+
 class OvertakesRestoredRecords(InputTask):
     """Lets a checkpoint begin while records of the last one are still to be processed."""
 
