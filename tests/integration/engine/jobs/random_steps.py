@@ -16,6 +16,7 @@ from typing import Any
 from millstream import (
     AggregateFunction,
     AsyncDataStream,
+    CoMapFunction,
     Duration,
     EventTimeSessionWindows,
     KeyedBroadcastProcessFunction,
@@ -23,6 +24,7 @@ from millstream import (
     KeyedProcessFunction,
     MapStateDescriptor,
     OutputTag,
+    ProcessAllWindowFunction,
     ProcessFunction,
     ProcessJoinFunction,
     ProcessWindowFunction,
@@ -145,7 +147,7 @@ def spread(random: Random) -> Step:
 END = 10**12
 
 
-class Total(KeyedProcessFunction[str, Event, Event]):
+class Total(KeyedProcessFunction[Any, Event, Event]):
     """Sum of a key's numbers, told when time ends."""
 
     def open(self, runtime_context: RuntimeContext) -> None:
@@ -156,19 +158,20 @@ class Total(KeyedProcessFunction[str, Event, Event]):
         ctx.timer_service().register_event_time_timer(END)
 
     def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Event]:
-        yield ctx.get_current_key(), (self.sum.value() or 0) % LARGE
+        yield repr(ctx.get_current_key()), (self.sum.value() or 0) % LARGE
 
 
 def summed(random: Random) -> Step:
-    del random
-    return Step(
-        "total",
-        1,
-        lambda stream: [stream.key_by(key_of).process(Total(), EVENT)],
-        lambda records: [
-            [((key, sum(n for n, _ in all_) % LARGE), END) for key, all_ in by_key(records).items()]
-        ],
-    )
+    """Keys of another kind each time; a result tells which."""
+    key: Any = random.choice((key_of, number_of, lambda v: (v[0], v[1] % 3), lambda v: v[1] % 2 == 0))
+
+    def expect(records: list[Timed]) -> list[list[Timed]]:
+        sums: Counter[Any] = Counter()
+        for value, _ in records:
+            sums[key(value)] += value[1]
+        return [[((repr(k), total % LARGE), END) for k, total in sums.items()]]
+
+    return Step("total", 1, lambda stream: [stream.key_by(key).process(Total(), EVENT)], expect)
 
 
 class Odd(ProcessFunction[Event, Event]):
@@ -371,6 +374,72 @@ def together(random: Random) -> Step:
     return Step(f"co-group {size}", 2, build, expect)
 
 
+def joined(random: Random) -> Step:
+    size = random.choice((20, 60))
+
+    def build(first: Any, second: Any) -> list[Any]:
+        windows = TumblingEventTimeWindows.of(Duration.of_millis(size))
+        pairs = first.join(second).where(key_of).equal_to(key_of).window(windows)
+        return [pairs.apply(lambda a, b: (a[0], (a[1] + 5 * b[1]) % LARGE), EVENT)]
+
+    def expect(first: list[Timed], second: list[Timed]) -> list[list[Timed]]:
+        others: dict[tuple[str, int], list[int]] = defaultdict(list)
+        for (key, number), time in second:
+            others[key, time // size].append(number)
+        return [
+            [
+                ((key, (number + 5 * other) % LARGE), time // size * size + size - 1)
+                for (key, number), time in first
+                for other in others.get((key, time // size), ())
+            ]
+        ]
+
+    return Step(f"join in windows {size}", 2, build, expect)
+
+
+class Either(CoMapFunction[Event, Event, Event]):
+    def map1(self, value: Event) -> Event:
+        return value[0], (value[1] + 1) % LARGE
+
+    def map2(self, value: Event) -> Event:
+        return f"{value[0][:9]}'", value[1]
+
+
+def mapped_together(random: Random) -> Step:
+    del random
+    mine = Either()
+    return Step(
+        "co-map",
+        2,
+        lambda first, second: [first.connect(second).map(mine, EVENT)],
+        lambda first, second: [
+            [(mine.map1(value), time) for value, time in first]
+            + [(mine.map2(value), time) for value, time in second]
+        ],
+    )
+
+
+class SumOfEverything(ProcessAllWindowFunction[Event, Event, Any]):
+    def process(self, context: Any, elements: Iterable[Event]) -> Iterator[Event]:
+        yield "all", sum(map(number_of, elements)) % LARGE
+
+
+def all_windowed(random: Random) -> Step:
+    size = random.choice((30, 250))
+
+    def build(stream: Any) -> list[Any]:
+        windows = stream.window_all(TumblingEventTimeWindows.of(Duration.of_millis(size)))
+        return [windows.process(SumOfEverything(), EVENT).map(lambda value: value)]
+
+    def expect(records: list[Timed]) -> list[list[Timed]]:
+        sums: Counter[int] = Counter()
+        for (_, number), time in records:
+            sums[time // size * size + size] += number
+        return [[(("all", total % LARGE), end - 1) for end, total in sums.items()]]
+
+    return Step(f"windows of all {size}", 1, build, expect)
+
+
 RULES = MapStateDescriptor("rules", Types.LONG(), Types.LONG())
 
 
@@ -443,6 +512,9 @@ STEPS: list[Callable[[Random], Step]] = [
     in_buckets,
     paired,
     together,
+    joined,
+    mapped_together,
+    all_windowed,
     ruled,
     united,
 ]
