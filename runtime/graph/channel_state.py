@@ -52,6 +52,8 @@ def may_wait_for_themselves(job: JobGraph) -> frozenset[int]:
     A barrier that has overtaken records blocks its input, and says nothing of where these records are. The barrier that is
     awaited, on an exchange that keeps its order, may stand behind records on their way to that same blocked input. So it is
     wherever a sender on the way of the awaited barrier fills another exchange as well.
+
+    INVARIANT U2: a task that waits for a barrier holds up nobody whom that barrier needs. Kept by: tests/simulation/test_barriers.py.
     """
     overtakable = overtakable_edges(job)
     return frozenset(
