@@ -255,7 +255,8 @@ class DataStream(OperatorSettings, Generic[T]):
     ) -> KeyedStream[K, T]:
         """The records partitioned by key: those of one key meet in one subtask, in their order, with their state.
 
-        Keys are compared by value under `key_type`, which is inferred from the return hint if omitted.
+        Keys are compared by value under `key_type`, which is inferred from the return hint if omitted. Without one, keys equal to
+        Python are one key (`True`, `1.0` and 1), and functions are given the plainest of them after a restore (1).
 
         Raises:
             JobDefinitionError: `key_selector` cannot be called with one record.
