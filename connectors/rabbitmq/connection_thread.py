@@ -51,6 +51,7 @@ class ConnectionThread:
         self._connection: Any = None
         self._channel: Any = None
         self._cause: BaseException | None = None
+        self._logged_in = False
         self._closing = threading.Event()
         self._lock = threading.Lock()  # of `_connection`, which other threads give work to
         self._thread = threading.Thread(target=self._run, name=f"millstream-{name}", daemon=True)
@@ -123,7 +124,7 @@ class ConnectionThread:
                 self._closing.wait(pause_ms / 1000)
 
     def _given_up(self, for_ms: int) -> ConnectorError | None:
-        final = is_final(self._cause) or not self._config.automatic_recovery
+        final = is_final(self._cause, logged_in_before=self._logged_in) or not self._config.automatic_recovery
         if not final and for_ms < self._config.connection_retry_timeout:
             return None
         return connector_error(
@@ -144,7 +145,7 @@ class ConnectionThread:
 
         def on_channel(channel: Any) -> None:
             nonlocal opened
-            opened = True
+            opened = self._logged_in = True
             self._channel = channel
             channel.add_on_close_callback(lambda _, reason: self._on_channel_closed(reason))
             self._on_open(channel)

@@ -19,8 +19,9 @@ _FIXES: Final = {
     _NOT_ALLOWED: "check the virtual host, and that the user may use it (rabbitmqctl set_permissions -p VHOST)",
 }
 _SAID_BY_BROKER: Final = re.compile(r"ConnectionClosedByBroker: \((\d+)\)")
-_TIMED_OUT: Final = "delivery acknowledgement"
-"""How a channel is closed whose consumer did not acknowledge in time: not a matter of what was declared."""
+_PASSING: Final = re.compile(r"delivery acknowledgement|is down or inaccessible|stopped by supervisor")
+"""How a channel is closed whose consumer did not acknowledge in time, or whose queue has no server just now: codes that say other
+things are given for these, too."""
 
 
 def reply_code_of(error: BaseException | None) -> int | None:
@@ -38,13 +39,22 @@ def reply_code_of(error: BaseException | None) -> int | None:
     return None
 
 
-def is_final(error: BaseException | None) -> bool:
-    """Whether another attempt would end the same: wrong credentials, nothing there, declared otherwise, no trust."""
+def is_final(error: BaseException | None, *, logged_in_before: bool = False) -> bool:
+    """Whether another attempt would end the same: wrong credentials, nothing there, declared otherwise, no trust.
+
+    `logged_in_before`: with the same credentials. Then a login that is refused is most likely one to a broker that is stopping, or whose
+    authentication service is away.
+    """
     from ssl import SSLCertVerificationError
 
-    if _TIMED_OUT in str(error):
+    from pika.exceptions import ChannelClosed
+
+    if _PASSING.search(str(error)):
         return False
-    return reply_code_of(error) in _FIXES or _cause(error, SSLCertVerificationError) is not None
+    code = reply_code_of(error)
+    if logged_in_before and code == _ACCESS_REFUSED and not isinstance(error, ChannelClosed):
+        return False
+    return code in _FIXES or _cause(error, SSLCertVerificationError) is not None
 
 
 def connector_error(

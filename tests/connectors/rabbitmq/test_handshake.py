@@ -14,13 +14,15 @@ from millstream.core.errors import JobExecutionError
 from millstream.dev.server import Server
 from tests.connectors.rabbitmq.broker import Queue
 from tests.connectors.rabbitmq.cutting_proxy import CuttingProxy
+from tests.integration.rabbitmq.broker import Reading, declare, local, publish, source_of
+from tests.services.availability import unique_name
 
 pytestmark = pytest.mark.slow
 
 MESSAGES = [f"m{n}" for n in range(100)]
 
 
-def source_of(config: RMQConnectionConfig, queue: Queue) -> Any:
+def bounded_source(config: RMQConnectionConfig, queue: Queue) -> Any:
     return (
         RabbitMQSource.builder()
         .set_connection_config(config)
@@ -33,7 +35,7 @@ def source_of(config: RMQConnectionConfig, queue: Queue) -> Any:
 
 def read(config: RMQConnectionConfig, queue: Queue) -> list[str]:
     env = StreamExecutionEnvironment.get_execution_environment()
-    stream = env.from_source(source_of(config, queue), WatermarkStrategy.no_watermarks(), "messages")
+    stream = env.from_source(bounded_source(config, queue), WatermarkStrategy.no_watermarks(), "messages")
     return list(stream.execute_and_collect())
 
 
@@ -60,6 +62,28 @@ def test_a_connection_that_breaks_while_it_is_opened_is_tried_again(rabbitmq: Se
         config = RMQConnectionConfig.Builder().set_host("127.0.0.1").set_port(proxy.port).build()
         assert read(config, queue) == MESSAGES
         assert proxy.cut == 2
+
+
+def test_a_login_that_is_refused_for_a_while_is_tried_again_where_it_was_good_before(
+    rabbitmq: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker, user = local(rabbitmq), unique_name("user")
+    broker.control("add_user", user, "right")
+    broker.control("set_permissions", user, ".*", ".*", ".*")
+    queue, to = declare(rabbitmq), pika.URLParameters(rabbitmq.url)
+    builder = RMQConnectionConfig.Builder().set_host(to.host).set_port(to.port)
+    config = builder.set_user_name(user).set_password("right").build()
+    reading = Reading(source_of(rabbitmq, queue).set_connection_config(config).build())
+    publish(rabbitmq, queue, range(10))
+    assert len(reading.read(10)) == 10
+    reading.checkpoint()
+    broker.control("change_password", user, "another")
+    broker.close_connections("logged out")
+    reading.read_until(lambda: "ACCESS_REFUSED" in caplog.text, "a refused login")
+    broker.control("change_password", user, "right")
+    publish(rabbitmq, queue, range(10, 20))
+    assert sorted(map(int, reading.read(20))) == list(range(20))
+    reading.close()
 
 
 @pytest.mark.parametrize(
