@@ -23,6 +23,8 @@ CONNECT_QUICKLY: Final[Mapping[str, Any]] = {
     # instead of 60 to 500 (one broker, same host). The longest pause while brokers are away is 1 s instead of 10.
     "reconnect.backoff.ms": 20,
     "reconnect.backoff.max.ms": 1_000,
+    # A broker that has just come back may answer before it knows its partitions; what it said then would count for five minutes.
+    "topic.metadata.refresh.interval.ms": 10_000,
 }
 
 _JAVA_NAMES: Final = {
