@@ -6,15 +6,15 @@ Paths are relative to the checkpoint directory, with `/`. A file appears under i
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, Protocol
 
+from ..core.workdir import remove_tree
+
 CHUNK_BYTES: Final = 1 << 20
-_MOST_REMOVALS: Final = 10
 
 
 class Entry(NamedTuple):
@@ -109,16 +109,10 @@ class LocalFiles:
 
     def remove_folder(self, path: str) -> None:
         folder = self._root / path
-        for left in reversed(range(_MOST_REMOVALS)):
-            if not folder.exists():
-                return
-            try:
-                shutil.rmtree(folder)
-            except FileNotFoundError:
-                pass  # somebody else is deleting it, too: each stops at what the other has taken
-            except OSError as error:
-                if error.errno != errno.ENOTEMPTY or left == 0:
-                    raise  # else a task that is being stopped has written one more file meanwhile
+        remove_tree(folder)  # others may be deleting it, too, or, being stopped, write one more file into it
+        with contextlib.suppress(FileNotFoundError):
+            if folder.exists():
+                shutil.rmtree(folder)  # says why it cannot
 
     def _make_folder(self, folder: Path) -> None:
         if folder.is_dir():

@@ -32,7 +32,7 @@ from ..connectors.base import (
 from ..core.clock import ManualClock, SystemClock
 
 _CLOCK: Final = SystemClock()
-_BLOCKED_MS: Final = 1_000
+_BLOCKED_MS: Final = 300
 _BLOCKED_POLLS: Final = 3
 """`poll_next` is allowed "a few ms at most". A busy machine makes one poll slow; a reader that waits for an outside system
 does so in every poll that has nothing to give."""

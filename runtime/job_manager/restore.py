@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import msgspec
 
@@ -13,7 +14,7 @@ from ...checkpoint.metadata import Metadata, OperatorDescription
 from ...checkpoint.two_phase_commit import COMMITTABLES_STATE
 from ...core.errors import CheckpointError, CheckpointFailureReason
 from ...core.ids import SubtaskId, subtask_id
-from ...state.handles import ChannelStateHandle, OperatorSnapshot
+from ...state.handles import ChannelStateHandle, EdgeName, OperatorSnapshot
 from ..graph.chains import split_chains
 from ..graph.channel_state import edge_name
 from ..graph.job_graph import ChainedOperator, JobGraph, JobVertex
@@ -84,13 +85,7 @@ def in_flight_by_target(metadata: Metadata) -> Mapping[str, list[ChannelStateHan
 def keep_exchanges(job: JobGraph, metadata: Metadata) -> JobGraph:
     """The program with its exchanges of then, wherever the checkpoint has records under way: at the parallelism of now, or by
     its settings of now, operators may be chained that were not."""
-    exchanges = {edge_name(job, edge) for edge in job.edges}
-    kept = {
-        handle.edge
-        for handles in in_flight_by_target(metadata).values()
-        for handle in handles
-        if handle.edge not in exchanges
-    }
+    kept = _without_exchange(metadata, job)
     return split_chains(job, kept) if kept else job
 
 
@@ -104,16 +99,10 @@ def check_channels(
     Raises:
         CheckpointError: INCOMPATIBLE.
     """
-    exchanges = {edge_name(job, edge) for edge in job.edges}
-    names = {description.operator_id: str(description) for description in metadata.operators}
-    lost = {
-        handle.edge
-        for handles in in_flight_by_target(metadata).values()
-        for handle in handles
-        if handle.edge not in exchanges
-    }
+    lost = _without_exchange(metadata, job)
     if not lost or ignore_unclaimed_state:
         return
+    names = {description.operator_id: str(description) for description in metadata.operators}
     between = "; ".join(
         sorted(f"{names.get(e.source, e.source)} to {names.get(e.target, e.target)}" for e in lost)
     )
@@ -125,6 +114,13 @@ def check_channels(
         fix="start from a savepoint or an aligned checkpoint, which hold no records under way; or drop these records with"
         " -D execution.savepoint.ignore-unclaimed-state=true",
     )
+
+
+def _without_exchange(metadata: Metadata, job: JobGraph) -> set[EdgeName]:
+    """Exchanges of then on which records are under way, and which the program does not have."""
+    exchanges = {edge_name(job, edge) for edge in job.edges}
+    handles = chain.from_iterable(in_flight_by_target(metadata).values())
+    return {handle.edge for handle in handles} - exchanges
 
 
 def _own_channels(

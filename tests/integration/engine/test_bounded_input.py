@@ -143,7 +143,7 @@ def test_one_record_may_become_many_times_a_batch(workshop: Workshop, parallelis
 # ---- slow functions, slow sinks ----------------------------------------------------------------------------------------
 
 
-def dawdle(number: int, seconds: float = 0.02) -> int:
+def dawdle(number: int, seconds: float = 0.01) -> int:
     time.sleep(seconds)
     return number
 
@@ -170,8 +170,8 @@ def test_checkpoints_do_not_wait_for_all_that_could_be_sent_ahead_to_a_slow_func
         files(workshop)
     )
     client = env.execute_async()
-    # Four batches of 1,024 from each side would be more than 80 s.
-    wait_until(lambda: completed(client) >= 3, "three checkpoints", timeout_s=50)
+    # Four batches of 1,024 from each side would be more than 40 s.
+    wait_until(lambda: completed(client) >= 3, "three checkpoints", timeout_s=20)
     client.cancel().result(20)
     workshop.check_nothing_is_left()
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.engine.harness import JOBS, Program, Workshop, gone, seconds_until, wait_until
 
-AT_MOST_S = 8.0  # a stuck task that is asked once is given 10 s
+AT_MOST_S = 3.0
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 WORKERS = [pytest.param("1", "embedded", id="embedded"), pytest.param("2", "process", id="processes")]
 

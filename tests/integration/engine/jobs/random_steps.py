@@ -69,6 +69,11 @@ def number_of(value: Event) -> int:
     return value[1]
 
 
+def end_of(time: int, size: int) -> int:
+    """Of the tumbling window, or bucket, that a time is in."""
+    return time // size * size + size
+
+
 def by_key(records: Iterable[Timed]) -> dict[str, list[tuple[int, int]]]:
     """Number and time of the records of each key."""
     found: dict[str, list[tuple[int, int]]] = defaultdict(list)
@@ -307,7 +312,7 @@ class Buckets(KeyedCoProcessFunction[str, Event, Event, Event]):
         self.add(-1, ctx)
 
     def add(self, number: int, ctx: Any) -> None:
-        end = ctx.timestamp() // self.bucket * self.bucket + self.bucket
+        end = end_of(ctx.timestamp(), self.bucket)
         self.sums.put(end, (self.sums.get(end) or 0) + number)
         ctx.timer_service().register_event_time_timer(end)
 
@@ -322,9 +327,9 @@ def in_buckets(random: Random) -> Step:
     def expect(first: list[Timed], second: list[Timed]) -> list[list[Timed]]:
         sums: Counter[tuple[str, int]] = Counter()
         for (key, number), time in first:
-            sums[key, time // bucket * bucket + bucket] += number
+            sums[key, end_of(time, bucket)] += number
         for (key, _), time in second:
-            sums[key, time // bucket * bucket + bucket] -= 1
+            sums[key, end_of(time, bucket)] -= 1
         return [[((key, total % LARGE), end) for (key, end), total in sums.items()]]
 
     return Step(
@@ -378,7 +383,7 @@ def together(random: Random) -> Step:
         sums: Counter[tuple[str, int]] = Counter()
         for factor, records in ((2, first), (0, second)):
             for (key, number), time in records:
-                sums[key, time // size * size + size] += number * factor if factor else 1
+                sums[key, end_of(time, size)] += number * factor if factor else 1
         return [[((key, total % LARGE), end - 1) for (key, end), total in sums.items()]]
 
     return Step(f"co-group {size}", 2, build, expect)
@@ -398,7 +403,7 @@ def joined(random: Random) -> Step:
             others[key, time // size].append(number)
         return [
             [
-                ((key, (number + 5 * other) % LARGE), time // size * size + size - 1)
+                ((key, (number + 5 * other) % LARGE), end_of(time, size) - 1)
                 for (key, number), time in first
                 for other in others.get((key, time // size), ())
             ]
@@ -444,7 +449,7 @@ def all_windowed(random: Random) -> Step:
     def expect(records: list[Timed]) -> list[list[Timed]]:
         sums: Counter[int] = Counter()
         for (_, number), time in records:
-            sums[time // size * size + size] += number
+            sums[end_of(time, size)] += number
         return [[(("all", total % LARGE), end - 1) for end, total in sums.items()]]
 
     return Step(f"windows of all {size}", 1, build, expect)
@@ -463,13 +468,13 @@ class Ruled(KeyedBroadcastProcessFunction[str, Event, Event, Event]):
         self.counts = runtime_context.get_map_state(MapStateDescriptor("counts", Types.LONG(), Types.LONG()))
 
     def process_element(self, value: Event, ctx: Any) -> None:
-        end = ctx.timestamp() // self.bucket * self.bucket + self.bucket
+        end = end_of(ctx.timestamp(), self.bucket)
         self.counts.put(end, (self.counts.get(end) or 0) + 1)
         ctx.timer_service().register_event_time_timer(end)
 
     def process_broadcast_element(self, value: Event, ctx: Any) -> None:
         rules = ctx.get_broadcast_state(RULES)
-        end = ctx.timestamp() // self.bucket * self.bucket + self.bucket
+        end = end_of(ctx.timestamp(), self.bucket)
         rules.put(end, (rules.get(end) or 0) + value[1])
 
     def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Event]:
@@ -482,10 +487,10 @@ def ruled(random: Random) -> Step:
     bucket = random.choice((100, 400))
 
     def expect(records: list[Timed], rules: list[Timed]) -> list[list[Timed]]:
-        counts = Counter((key, time // bucket * bucket + bucket) for (key, _), time in records)
+        counts = Counter((key, end_of(time, bucket)) for (key, _), time in records)
         by_end: Counter[int] = Counter()
         for (_, number), time in rules:
-            by_end[time // bucket * bucket + bucket] += number
+            by_end[end_of(time, bucket)] += number
         before = {
             end: sum(total for then, total in by_end.items() if then <= end) for end in {e for _, e in counts}
         }
